@@ -1,0 +1,1 @@
+//! The cast: supervision, cadence, one actor per persona, ticks and brains.

@@ -1,0 +1,565 @@
+//! What can have happened. Past tense, versioned, one struct each.
+//!
+//! Times inside an event are the writer's clock; a fold never reads a clock of its own. Text that came from
+//! outside (errors, notes, prompts) is capped by its writer, see the `*_CHARS_MAX` constants.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{CallId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
+
+/// Characters of an error text kept in [`ToolFailed`] and [`TickInterrupted`].
+pub const ERROR_CHARS_MAX: usize = 500;
+/// Characters of a rating's notes kept in [`Rated`].
+pub const NOTES_CHARS_MAX: usize = 1_000;
+
+macro_rules! event_types {
+    ($($(#[$doc:meta])* $name:ident v $version:literal;)*) => {
+        /// Something that happened.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Event {
+            $($(#[$doc])* $name($name),)*
+            /// A type this binary does not know. It survives a read unchanged and is folded by nobody.
+            Unknown(UnknownEvent),
+        }
+
+        impl Event {
+            /// Every known type with its present version, in the order of `docs/events.md`.
+            pub const TYPES: &'static [(&'static str, u32)] = &[$((stringify!($name), $version),)*];
+
+            /// The type's stable name on the wire.
+            pub fn type_name(&self) -> &str {
+                match self {
+                    $(Self::$name(_) => stringify!($name),)*
+                    Self::Unknown(unknown) => &unknown.type_name,
+                }
+            }
+
+            /// The version of the type's data on the wire.
+            pub fn version(&self) -> u32 {
+                match self {
+                    $(Self::$name(_) => $version,)*
+                    Self::Unknown(unknown) => unknown.version,
+                }
+            }
+
+            /// The data as JSON, at [`Event::version`].
+            pub(crate) fn data_to_value(&self) -> serde_json::Result<Value> {
+                match self {
+                    $(Self::$name(data) => serde_json::to_value(data),)*
+                    Self::Unknown(unknown) => Ok(unknown.data.clone()),
+                }
+            }
+
+            /// Reads data that is already at the present version; an unknown type is kept as it is.
+            pub(crate) fn from_value(type_name: &str, version: u32, data: Value) -> serde_json::Result<Self> {
+                match type_name {
+                    $(stringify!($name) => serde_json::from_value(data).map(Self::$name),)*
+                    _ => Ok(Self::Unknown(UnknownEvent { type_name: type_name.to_owned(), version, data })),
+                }
+            }
+        }
+
+        $(impl From<$name> for Event {
+            fn from(data: $name) -> Self {
+                Self::$name(data)
+            }
+        })*
+    };
+}
+
+event_types! {
+    /// A persona was created.
+    PersonaEnrolled v 1;
+    /// A persona's description changed.
+    PersonaRevised v 1;
+    /// A persona was deleted.
+    PersonaErased v 1;
+    /// A persona's actor failed more often than its restart budget allows and stays down.
+    PersonaHalted v 1;
+    /// A tick began; written before anything else in it.
+    TickStarted v 1;
+    /// A tool call is about to be sent.
+    ToolCalled v 1;
+    /// The call with that id succeeded.
+    ToolReturned v 1;
+    /// The call with that id failed.
+    ToolFailed v 1;
+    /// One model request ended.
+    ModelCalled v 1;
+    /// A module was rated.
+    Rated v 1;
+    /// The rating turn gave nothing usable for a module.
+    RatingFailed v 1;
+    /// A tick ended.
+    TickFinished v 1;
+    /// A tick was found unfinished after a crash.
+    TickInterrupted v 1;
+    /// An MCP session began.
+    SessionOpened v 1;
+    /// An MCP session ended.
+    SessionClosed v 1;
+    /// Policy refused a call, or would have in log-only mode.
+    CallRefused v 1;
+    /// App data was written through a tool or the sync protocol.
+    RecordChanged v 1;
+}
+
+/// An event of a type this binary does not know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnknownEvent {
+    /// Its type on the wire.
+    pub type_name: String,
+    /// Its version on the wire.
+    pub version: u32,
+    /// Its data, unread.
+    pub data: Value,
+}
+
+/// How often a persona acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cadence {
+    /// Once a calendar day of the persona's own time zone.
+    Daily,
+    /// Once a day, Monday to Friday, in the persona's own time zone.
+    Weekdays,
+    /// Once an hour.
+    Hourly,
+}
+
+/// Who a persona is, as of its enrolment or latest revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PersonaDescription {
+    /// The persona.
+    pub persona_id: PersonaId,
+    /// The email of its account, in the reserved test domain.
+    pub email: String,
+    /// Its name.
+    pub name: String,
+    /// One of the catalog's archetypes.
+    pub archetype: String,
+    /// What a model is told to be; in the persona's own language.
+    pub system_prompt: String,
+    /// Module name to weight; weights are non-negative and not all zero.
+    pub module_mix: BTreeMap<String, f64>,
+    /// How often it acts.
+    pub cadence: Cadence,
+    /// IANA time zone its days are counted in.
+    pub time_zone: String,
+    /// Emails of the personas it shares a space with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partners: Vec<String>,
+}
+
+/// See [`Event::PersonaEnrolled`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PersonaEnrolled(pub PersonaDescription);
+
+/// See [`Event::PersonaRevised`]. Holds the whole new description.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PersonaRevised(pub PersonaDescription);
+
+/// See [`Event::PersonaErased`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PersonaErased {
+    /// The persona that is gone.
+    pub persona_id: PersonaId,
+    /// The spaces that were its alone, whose records go with it.
+    pub spaces: Vec<SpaceId>,
+}
+
+/// See [`Event::PersonaHalted`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PersonaHalted {
+    /// The persona whose actor stays down.
+    pub persona_id: PersonaId,
+    /// Restarts that were tried within the budget's window.
+    pub restarts: u32,
+    /// The last failure, at most [`ERROR_CHARS_MAX`] characters.
+    pub reason: String,
+}
+
+/// Why a tick began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TickTrigger {
+    /// Its cadence said so.
+    Schedule,
+    /// Somebody asked for it.
+    Manual,
+    /// A runner outside this program reported it after the fact.
+    External,
+}
+
+/// See [`Event::TickStarted`]. Written before the first model call, so that an idle tick is still a tick.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TickStarted {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The persona.
+    pub persona_id: PersonaId,
+    /// 1 for a persona's first tick, then counting up.
+    pub number: u64,
+    /// When it was due.
+    pub due_at: Timestamp,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Why it began.
+    pub trigger: TickTrigger,
+    /// Which brain acts: `simulated`, `anthropic`, …
+    pub brain: String,
+    /// The brain's model, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Version of the prompt or, for the simulated brain, of its rules.
+    pub prompt_version: u32,
+    /// What the brain's random choices follow from.
+    pub seed: u64,
+}
+
+/// What a call was meant to be, marked before it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Intent {
+    /// An ordinary call that ought to succeed.
+    Valid,
+    /// A newcomer's mistake, made on purpose: refusing it well is the app working.
+    Mistake,
+    /// Hostile or absurd input, sent on purpose.
+    Chaos,
+}
+
+impl Intent {
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Mistake => "mistake",
+            Self::Chaos => "chaos",
+        }
+    }
+}
+
+/// See [`Event::ToolCalled`]. Written **before** the call is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolCalled {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The call.
+    pub call_id: CallId,
+    /// 0 for the tick's first call, then counting up.
+    pub index: u32,
+    /// The tool's MCP name.
+    pub tool: String,
+    /// The module the tool belongs to.
+    pub module: String,
+    /// SHA-256 of the canonical arguments, lower-case hexadecimal.
+    pub input_hash: String,
+    /// What the call is meant to be.
+    pub intent: Intent,
+    /// Which mistake or edge class, when it is meant to be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mistake: Option<String>,
+    /// The call this one tries again, after an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<CallId>,
+    /// When it was decided.
+    pub called_at: Timestamp,
+}
+
+/// See [`Event::ToolReturned`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolReturned {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The call this is the outcome of.
+    pub call_id: CallId,
+    /// Milliseconds from sending to answer; absent where an external runner did not measure it.
+    pub latency_ms: Option<u64>,
+    /// Bytes of the answer's content.
+    pub result_bytes: u64,
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// The app refused or broke on a call that ought to have worked.
+    App,
+    /// The persona erred, on purpose or not, and the app said so.
+    Persona,
+    /// The call did not reach the app or its answer did not come back.
+    Infra,
+}
+
+impl Cause {
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Persona => "persona",
+            Self::Infra => "infra",
+        }
+    }
+}
+
+/// See [`Event::ToolFailed`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolFailed {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The call this is the outcome of.
+    pub call_id: CallId,
+    /// What the caller was told, at most [`ERROR_CHARS_MAX`] characters.
+    pub error: String,
+    /// Milliseconds from sending to answer; absent where an external runner did not measure it.
+    pub latency_ms: Option<u64>,
+    /// Whose fault it is.
+    pub cause: Cause,
+}
+
+/// See [`Event::ModelCalled`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelCalled {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The model that answered.
+    pub model: String,
+    /// Tokens read, without those from a cache; absent when the server did not say.
+    pub input_tokens: Option<u64>,
+    /// Tokens read from a cache.
+    pub cached_tokens: Option<u64>,
+    /// Tokens written.
+    pub output_tokens: Option<u64>,
+    /// Cost in millionths of a dollar; absent when the price or the usage is not known.
+    pub cost_micro_usd: Option<u64>,
+    /// Attempts before this one.
+    pub retries: u32,
+    /// Why the model stopped, in its server's own word.
+    pub stop_reason: String,
+    /// Milliseconds from request to answer.
+    pub latency_ms: u64,
+}
+
+/// Where a rating came from. Ratings of different sources never share a trend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RatingSource {
+    /// A language model's opinion.
+    Model,
+    /// The published formula over friction: an index, not an opinion.
+    Simulated,
+    /// Reported by a runner outside this program.
+    External,
+}
+
+impl RatingSource {
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Simulated => "simulated",
+            Self::External => "external",
+        }
+    }
+}
+
+/// See [`Event::Rated`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rated {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The module.
+    pub module: String,
+    /// Stars, 1 to 5.
+    pub rating: u8,
+    /// Why, at most [`NOTES_CHARS_MAX`] characters.
+    pub notes: String,
+    /// The calls the rating rests on.
+    pub evidence: Vec<CallId>,
+    /// Where it came from.
+    pub source: RatingSource,
+    /// Our own friction score of the module in this tick, 0 (smooth) to 1 (hopeless).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub friction: Option<f64>,
+    /// Version of the rules the stars were given by.
+    pub rubric_version: u32,
+}
+
+/// See [`Event::RatingFailed`]: no number is ever made up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RatingFailed {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The module that was to be rated.
+    pub module: String,
+    /// Why there is no rating.
+    pub reason: String,
+}
+
+/// How a tick ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TickOutcome {
+    /// The brain was done.
+    Completed,
+    /// The brain gave up after errors, as people do.
+    Abandoned,
+    /// The tick's time or call limit ended it; its part is kept.
+    Limit,
+    /// It could not go on: login, session or brain failed.
+    Failed,
+}
+
+impl TickOutcome {
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Abandoned => "abandoned",
+            Self::Limit => "limit",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// See [`Event::TickFinished`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TickFinished {
+    /// The tick.
+    pub tick_id: TickId,
+    /// How it ended.
+    pub outcome: TickOutcome,
+    /// Why, where the outcome alone does not say; at most [`ERROR_CHARS_MAX`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Calls made.
+    pub calls: u32,
+    /// Calls that failed.
+    pub errors: u32,
+    /// Calls that tried an earlier one again.
+    pub retries: u32,
+    /// Cost in millionths of a dollar; absent where it is not known, 0 for the simulated brain.
+    pub cost_micro_usd: Option<u64>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+/// See [`Event::TickInterrupted`]. Calls of the tick without an outcome stay `unknown` and are not sent again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TickInterrupted {
+    /// The tick.
+    pub tick_id: TickId,
+    /// How it came to be unfinished, as far as known.
+    pub reason: String,
+    /// When it was found.
+    pub found_at: Timestamp,
+}
+
+/// See [`Event::SessionOpened`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionOpened {
+    /// The session, named for the record; not the bearer handle.
+    pub session_id: SessionId,
+    /// Its one owner.
+    pub user_id: UserId,
+    /// The space it acts in.
+    pub space_id: SpaceId,
+    /// What the client calls itself; never trusted.
+    pub client: String,
+    /// Negotiated protocol revision.
+    pub protocol: String,
+    /// When it began.
+    pub opened_at: Timestamp,
+}
+
+/// See [`Event::SessionClosed`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionClosed {
+    /// The session.
+    pub session_id: SessionId,
+    /// `client`, `idle`, `shutdown` or `restart`.
+    pub reason: String,
+    /// When it ended.
+    pub closed_at: Timestamp,
+}
+
+/// See [`Event::CallRefused`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallRefused {
+    /// The caller.
+    pub user_id: UserId,
+    /// The space the call was for.
+    pub space_id: SpaceId,
+    /// The tool.
+    pub tool: String,
+    /// The caller's own id of the call, where it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<CallId>,
+    /// The rule that decided: `admin-scope`, `destructive`, `rate`.
+    pub rule: String,
+    /// Version of the rules.
+    pub policy_version: u32,
+    /// Whether it was carried out: `enforce` refused, `log-only` did not.
+    pub mode: String,
+    /// When.
+    pub refused_at: Timestamp,
+}
+
+/// What was done to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordOp {
+    /// Fields were set.
+    Put,
+    /// The record was deleted; a tombstone stays.
+    Delete,
+}
+
+/// One field's new value with the time that decides who wrote last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldWrite {
+    /// The value; ciphertext where the registry says so.
+    pub value: Value,
+    /// The writer's time.
+    pub at: Timestamp,
+}
+
+/// See [`Event::RecordChanged`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordChanged {
+    /// The space.
+    pub space_id: SpaceId,
+    /// The table of app data, such as `tasks`.
+    pub table: String,
+    /// The record.
+    pub record_id: RecordId,
+    /// What was done.
+    pub op: RecordOp,
+    /// The fields written.
+    pub fields: BTreeMap<String, FieldWrite>,
+    /// Who wrote.
+    pub actor: UserId,
+    /// The tool, where one was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The caller's own id of the call, where it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<CallId>,
+    /// When.
+    pub changed_at: Timestamp,
+}
+
+/// `text` cut to at most `chars_max` characters, marked with `…` when something is missing.
+pub fn capped(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
+}

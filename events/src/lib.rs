@@ -1,0 +1,43 @@
+//! The language and the log.
+//!
+//! What happened is an [`Event`]; what one decision made happen is a [`Commit`] of one or more events, stored
+//! as one message: whole or not at all, with one id and one guard. Commits go to an [`EventLog`] under the
+//! [`Subject`] of the entity they are about, and come back as [`RecordedCommit`]s with their sequence.
+//!
+//! ```text
+//! Event ── codec ──▶ Commit ── EventLog::append(expected) ──▶ JetStream
+//!                                                                │
+//! tables ◀── fold ── RecordedCommit ◀── EventLog::follow ────────┘
+//! ```
+//!
+//! The port is [`EventLog`]; [`JetStreamLog`] is the driver that counts, [`MemoryLog`] the one for tests. One
+//! conformance suite (`tests/conformance.rs`) holds both to the same behaviour, refusals included.
+//!
+//! **To add an event type**: write its struct in `event.rs`, add one line to the `event_types!` list there,
+//! run the golden test once with `DRAMATIS_WRITE_GOLDEN=1`, add the row to `docs/events.md` (a test compares).
+//! **To change one**: raise its version in the list, write the upcaster in `upcast.rs`, keep the old golden file.
+
+mod clock;
+mod codec;
+mod commit;
+mod event;
+mod ids;
+mod jetstream;
+mod log;
+mod memory;
+mod subject;
+pub mod testing;
+mod upcast;
+
+pub use clock::{Clock, Ids, ManualClock, SeededIds, SystemClock, SystemIds};
+pub use codec::{COMMIT_TYPE, CodecError};
+pub use commit::{Commit, RecordedCommit, StreamSeq};
+pub use event::*;
+pub use ids::{CallId, CommitId, InvalidId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
+pub use jetstream::{JetStreamLog, JetStreamSettings, STREAM_NAME, VERSION_FLOOR, version_is_at_least_floor};
+pub use log::{
+    Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity, Undecodable,
+    read_to_end,
+};
+pub use memory::MemoryLog;
+pub use subject::{Subject, SubjectError};

@@ -1,0 +1,200 @@
+//! The port: what any log must do.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+
+use crate::codec::CodecError;
+use crate::commit::{Commit, RecordedCommit, StreamSeq};
+use crate::ids::CommitId;
+use crate::subject::Subject;
+
+/// Appends commits and gives them back in order.
+///
+/// Appending answers in three ways that must not be confused: appended, *rejected* (the log said no, nothing was
+/// written, and asking again changes nothing), or *failed* (the log could not be asked; nothing is known to have
+/// been written, and the same commit may be tried again).
+#[async_trait]
+pub trait EventLog: fmt::Debug + Send + Sync + 'static {
+    /// Appends `commit` if its subject's last commit is where `expected` says.
+    ///
+    /// A retry of a commit that is already the subject's last one answers [`Appended`] with `duplicate`, whatever
+    /// `expected` says: the decision was made and stands.
+    async fn append(&self, commit: &Commit, expected: ExpectedSeq) -> Result<Result<Appended, Rejection>, LogError>;
+
+    /// The last commit of `subject`.
+    async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError>;
+
+    /// Every commit of `subject`, oldest first; ends at the log's present end.
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError>;
+
+    /// Everything after `after`, oldest first, then what is yet to come. It does not end; an error item does not
+    /// end it either, but a reader that must not miss anything follows anew from its own checkpoint.
+    async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError>;
+
+    /// The commit at `seq`, `None` where there is none (yet, or any more).
+    async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError>;
+
+    /// Which log this is and how far it goes.
+    async fn state(&self) -> Result<LogState, LogError>;
+}
+
+/// What [`EventLog::follow`] yields.
+pub type CommitStream = BoxStream<'static, Result<Delivery, LogError>>;
+
+/// Where a subject's last commit must be for an append to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpectedSeq {
+    /// Exactly there; [`StreamSeq::ZERO`] for a subject without commits.
+    Exactly(StreamSeq),
+    /// Anywhere: many may write, and order among them does not matter.
+    Any,
+}
+
+/// A commit is in the log.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Where.
+    pub seq: StreamSeq,
+    /// It was there already: an earlier try had succeeded.
+    pub duplicate: bool,
+}
+
+/// The log said no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Somebody else appended to the subject first.
+    #[error("{subject} moved on: expected its last commit at {expected}, found {found}")]
+    WrongSequence {
+        /// The subject.
+        subject: String,
+        /// What the writer expected.
+        expected: StreamSeq,
+        /// Where the last commit is.
+        found: StreamSeq,
+    },
+    /// The commit can never be stored.
+    #[error("commit of {bytes} bytes is larger than the log takes ({bytes_max})")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The log's limit.
+        bytes_max: usize,
+    },
+}
+
+/// The log could not be asked, or gave back what is not ours.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// No answer. The commit may be tried again under the same id.
+    #[error("the log does not answer: {0}")]
+    Unavailable(String),
+    /// The server is there but not as it must be; the text says how to mend it.
+    #[error("{0}")]
+    Unfit(String),
+    /// A commit could not be written or read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+/// A message that is in the log but cannot be read. Folds park it; nothing is skipped in silence.
+#[derive(Debug)]
+pub struct Undecodable {
+    /// Its place.
+    pub seq: StreamSeq,
+    /// Its subject as it stands there.
+    pub subject: String,
+    /// Its id as it stands there.
+    pub id: String,
+    /// The body, kept whole.
+    pub body: Vec<u8>,
+    /// Why.
+    pub error: CodecError,
+}
+
+/// One message of the log.
+#[derive(Debug)]
+pub enum Delivery {
+    /// A commit.
+    Commit(RecordedCommit),
+    /// Something that is not readable as one.
+    Undecodable(Undecodable),
+}
+
+impl Delivery {
+    /// Its place.
+    pub fn seq(&self) -> StreamSeq {
+        match self {
+            Self::Commit(recorded) => recorded.seq,
+            Self::Undecodable(message) => message.seq,
+        }
+    }
+
+    /// The id a checkpoint remembers it by.
+    pub fn commit_id(&self) -> Option<CommitId> {
+        match self {
+            Self::Commit(recorded) => Some(recorded.commit.id),
+            Self::Undecodable(message) => message.id.parse().ok(),
+        }
+    }
+
+    /// The commit, or the reason there is none.
+    pub fn into_commit(self) -> Result<RecordedCommit, LogError> {
+        match self {
+            Self::Commit(recorded) => Ok(recorded),
+            Self::Undecodable(message) => Err(message.error.into()),
+        }
+    }
+}
+
+/// Tells one log from another: a stream that was deleted and made anew is a different log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamIdentity {
+    /// The stream's name.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Which log, and how far it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    /// Which.
+    pub identity: StreamIdentity,
+    /// The last message's place, [`StreamSeq::ZERO`] when there is none.
+    pub last_seq: StreamSeq,
+    /// Messages stored.
+    pub messages: u64,
+    /// Bytes stored.
+    pub bytes: u64,
+}
+
+/// Reads everything after `after` up to the log's end at the time of asking, handing each to `each`.
+///
+/// # Errors
+/// What the log or `each` says; reading stops there.
+pub async fn read_to_end<E: From<LogError>>(
+    log: &dyn EventLog,
+    after: StreamSeq,
+    mut each: impl FnMut(Delivery) -> Result<(), E>,
+) -> Result<StreamSeq, E> {
+    let end = log.state().await?.last_seq;
+    if end <= after {
+        return Ok(after);
+    }
+    let mut commits = log.follow(after).await?;
+    let mut at = after;
+    while let Some(delivery) = commits.next().await {
+        let delivery = delivery?;
+        at = delivery.seq();
+        each(delivery)?;
+        if at >= end {
+            break;
+        }
+    }
+    Ok(at)
+}

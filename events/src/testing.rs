@@ -1,0 +1,168 @@
+//! Given / when / then for whatever decides or folds, and one sample of every event.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::commit::{Commit, RecordedCommit, StreamSeq};
+use crate::event::*;
+use crate::ids::{CallId, CommitId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
+use crate::subject::Subject;
+
+/// The instant all samples happen at: 2026-01-05 08:00 UTC, a Monday.
+pub fn sample_time() -> Timestamp {
+    Timestamp::constant(1_767_600_000, 0)
+}
+
+/// An id from text that is one.
+#[expect(clippy::expect_used, reason = "a test helper; the text is the test's own")]
+pub fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("the text is an id")
+}
+
+/// A history: commits numbered from 1, as a log would give them back.
+pub fn given(commits: impl IntoIterator<Item = (Subject, Vec<Event>)>) -> Vec<RecordedCommit> {
+    (1u64..)
+        .zip(commits)
+        .map(|(seq, (subject, events))| {
+            let id = CommitId::derived(&["sample", &seq.to_string()]);
+            RecordedCommit { seq: StreamSeq(seq), commit: Commit::new(id, subject, sample_time(), events) }
+        })
+        .collect()
+}
+
+/// One event of every known type, in the order of [`Event::TYPES`].
+pub fn samples() -> Vec<Event> {
+    let at = sample_time();
+    let persona_id: PersonaId = id("018f0000-0000-7000-8000-000000000001");
+    let user_id: UserId = persona_id.clone().into();
+    let tick_id: TickId = id("018f0000-0000-7000-8000-000000000002");
+    let call_id: CallId = id("018f0000-0000-7000-8000-000000000003");
+    let space_id: SpaceId = id("018f0000-0000-7000-8000-000000000004");
+    let session_id: SessionId = id("018f0000-0000-7000-8000-000000000005");
+    let description = PersonaDescription {
+        persona_id: persona_id.clone(),
+        email: "persona.anna@mana.test".to_owned(),
+        name: "Anna".to_owned(),
+        archetype: "adhd-student".to_owned(),
+        system_prompt: "Du bist Anna.".to_owned(),
+        module_mix: BTreeMap::from([("habits".to_owned(), 1.0), ("todo".to_owned(), 3.0)]),
+        cadence: Cadence::Daily,
+        time_zone: "Europe/Berlin".to_owned(),
+        partners: vec!["persona.ben@mana.test".to_owned()],
+    };
+    let field = FieldWrite { value: json!("enc:1:8yiGRh6ha+ZbSsVC.5Lc7I0zD7+U56wJ+0l2O5h57NGR5h1L1tikWrXA5"), at };
+    vec![
+        PersonaEnrolled(description.clone()).into(),
+        PersonaRevised(description).into(),
+        PersonaErased { persona_id: persona_id.clone(), spaces: vec![space_id.clone()] }.into(),
+        PersonaHalted { persona_id: persona_id.clone(), restarts: 3, reason: "panicked".to_owned() }.into(),
+        TickStarted {
+            tick_id: tick_id.clone(),
+            persona_id,
+            number: 1,
+            due_at: at,
+            started_at: at,
+            trigger: TickTrigger::Schedule,
+            brain: "simulated".to_owned(),
+            model: None,
+            prompt_version: 1,
+            seed: 7,
+        }
+        .into(),
+        ToolCalled {
+            tick_id: tick_id.clone(),
+            call_id: call_id.clone(),
+            index: 0,
+            tool: "todo.create".to_owned(),
+            module: "todo".to_owned(),
+            input_hash: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned(),
+            intent: Intent::Mistake,
+            mistake: Some("missing-required".to_owned()),
+            retry_of: None,
+            called_at: at,
+        }
+        .into(),
+        ToolReturned { tick_id: tick_id.clone(), call_id: call_id.clone(), latency_ms: Some(12), result_bytes: 345 }
+            .into(),
+        ToolFailed {
+            tick_id: tick_id.clone(),
+            call_id: call_id.clone(),
+            error: "title: required".to_owned(),
+            latency_ms: Some(3),
+            cause: Cause::Persona,
+        }
+        .into(),
+        ModelCalled {
+            tick_id: tick_id.clone(),
+            model: "claude-haiku-5-5".to_owned(),
+            input_tokens: Some(1_200),
+            cached_tokens: Some(9_000),
+            output_tokens: Some(300),
+            cost_micro_usd: Some(360),
+            retries: 0,
+            stop_reason: "tool_use".to_owned(),
+            latency_ms: 850,
+        }
+        .into(),
+        Rated {
+            tick_id: tick_id.clone(),
+            module: "todo".to_owned(),
+            rating: 4,
+            notes: "1 of 3 calls failed: title: required".to_owned(),
+            evidence: vec![call_id.clone()],
+            source: RatingSource::Simulated,
+            friction: Some(0.25),
+            rubric_version: 1,
+        }
+        .into(),
+        RatingFailed { tick_id: tick_id.clone(), module: "notes".to_owned(), reason: "answer was prose".to_owned() }
+            .into(),
+        TickFinished {
+            tick_id: tick_id.clone(),
+            outcome: TickOutcome::Completed,
+            reason: None,
+            calls: 3,
+            errors: 1,
+            retries: 1,
+            cost_micro_usd: Some(0),
+            finished_at: at,
+        }
+        .into(),
+        TickInterrupted { tick_id, reason: "found unfinished at start".to_owned(), found_at: at }.into(),
+        SessionOpened {
+            session_id: session_id.clone(),
+            user_id: user_id.clone(),
+            space_id: space_id.clone(),
+            client: "dramatis-persona 0.1.0".to_owned(),
+            protocol: "2025-11-25".to_owned(),
+            opened_at: at,
+        }
+        .into(),
+        SessionClosed { session_id, reason: "client".to_owned(), closed_at: at }.into(),
+        CallRefused {
+            user_id: user_id.clone(),
+            space_id: space_id.clone(),
+            tool: "habits.archive".to_owned(),
+            call_id: Some(call_id.clone()),
+            rule: "rate".to_owned(),
+            policy_version: 1,
+            mode: "enforce".to_owned(),
+            refused_at: at,
+        }
+        .into(),
+        RecordChanged {
+            space_id,
+            table: "tasks".to_owned(),
+            record_id: RecordId::from(uuid::Uuid::from_u128(6)),
+            op: RecordOp::Put,
+            fields: BTreeMap::from([("title".to_owned(), field)]),
+            actor: user_id,
+            tool: Some("todo.create".to_owned()),
+            call_id: Some(call_id),
+            changed_at: at,
+        }
+        .into(),
+    ]
+}

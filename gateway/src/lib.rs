@@ -1,0 +1,1 @@
+//! The door: MCP over Streamable HTTP, sessions, policy, tools, field encryption.

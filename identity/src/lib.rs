@@ -1,0 +1,1 @@
+//! Accounts, passwords, tokens and JWKS, the vault of master keys, spaces and memberships.

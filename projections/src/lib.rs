@@ -1,0 +1,1 @@
+//! The memory: events folded into tables, checkpoints, rebuild, verify and read queries.

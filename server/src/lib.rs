@@ -1,0 +1,1 @@
+//! The house: the dramatis binary, configuration, wiring, lifecycle, HTTP and the command line.

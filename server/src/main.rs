@@ -1,0 +1,2 @@
+//! The `dramatis` command.
+fn main() {}

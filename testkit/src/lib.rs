@@ -1,0 +1,152 @@
+//! Real servers for tests: a nats-server on free ports with its own folder, gone on drop.
+//!
+//! The binary is looked for in `DRAMATIS_NATS_SERVER`, then in the project's `.tools/bin`, then on `PATH`.
+//! A test that cannot find it fails: it must never pass by running nothing.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// How long a server may take to answer after its start.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A nats-server with JetStream of one test's own.
+#[derive(Debug)]
+pub struct NatsServer {
+    child: Option<Child>,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl NatsServer {
+    /// Starts one on a free port of the loopback interface, with the settings of our own child server.
+    ///
+    /// # Panics
+    /// When there is no nats-server to start, or it does not come up.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut server = Self { child: None, port: free_port(), dir };
+        server.restart();
+        server
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The folder of its stream files.
+    pub fn store_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Ends it at once, as a power cut of the process would (`SIGKILL`).
+    ///
+    /// # Panics
+    /// When the operating system refuses.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the server can be killed");
+            child.wait().expect("the server's end can be awaited");
+        }
+    }
+
+    /// Starts it (again) on the same port and folder.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
+    pub fn restart(&mut self) {
+        self.kill();
+        let config = self.dir.path().join("nats.conf");
+        let store = self.dir.path().join("store");
+        let text = format!(
+            "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: \"{}\", sync_interval: \"100ms\" }}\n",
+            self.port,
+            store.display()
+        );
+        fs::write(&config, text).expect("the server's configuration can be written");
+        let log = fs::File::create(self.dir.path().join("nats.log")).expect("the server's log can be made");
+        let child = Command::new(nats_server_binary())
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log handle"))
+            .stderr(log)
+            .spawn()
+            .expect("nats-server starts");
+        self.child = Some(child);
+        let port = self.port;
+        assert!(
+            wait_until(READY_WITHIN, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()),
+            "nats-server did not come up: {}",
+            fs::read_to_string(self.dir.path().join("nats.log")).unwrap_or_default()
+        );
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The nats-server to start.
+///
+/// # Panics
+/// When there is none.
+#[expect(clippy::panic, clippy::disallowed_methods, reason = "a test cannot go on without its server")]
+pub fn nats_server_binary() -> PathBuf {
+    if let Ok(path) = std::env::var("DRAMATIS_NATS_SERVER") {
+        return path.into();
+    }
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin/nats-server");
+    if tools.exists() {
+        return tools;
+    }
+    let on_path = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|candidate| candidate.exists())
+    });
+    on_path.unwrap_or_else(|| panic!("no nats-server found; run ./deploy/install-nats"))
+}
+
+/// A port of the loopback interface that nobody listens on.
+///
+/// # Panics
+/// When the machine has none left.
+#[expect(clippy::expect_used, reason = "a test cannot go on without a port")]
+pub fn free_port() -> u16 {
+    let listener: io::Result<TcpListener> = TcpListener::bind(("127.0.0.1", 0));
+    listener.and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Asks `condition` every few milliseconds until it holds or `limit` has passed; says whether it held.
+#[expect(clippy::disallowed_methods, reason = "real processes come up in real time")]
+pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let start = std::time::Instant::now();
+    while start.elapsed() < limit {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    condition()
+}
+
+/// As [`wait_until`], for a condition that must be awaited.
+#[expect(clippy::disallowed_methods, reason = "real processes come up in real time")]
+pub async fn wait_until_async<F: Future<Output = bool>>(limit: Duration, mut condition: impl FnMut() -> F) -> bool {
+    let start = std::time::Instant::now();
+    while start.elapsed() < limit {
+        if condition().await {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    condition().await
+}
