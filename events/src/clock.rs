@@ -34,9 +34,15 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// Starts at the machine's time.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock"
+    )]
     pub fn new() -> Self {
-        Self { started: std::time::Instant::now(), ahead_us: AtomicI64::new(0) }
+        Self {
+            started: std::time::Instant::now(),
+            ahead_us: AtomicI64::new(0),
+        }
     }
 
     /// Moves [`Clock::now`] ahead by `by`, for all who share this clock. Waiting is not shortened.
@@ -54,7 +60,10 @@ impl Default for SystemClock {
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock"
+    )]
     fn now(&self) -> Timestamp {
         let ahead = SignedDuration::from_micros(self.ahead_us.load(Ordering::SeqCst));
         Timestamp::now().saturating_add(ahead).unwrap_or(Timestamp::MAX)
@@ -64,7 +73,10 @@ impl Clock for SystemClock {
         self.started.elapsed()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that waits on the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that waits on the machine's clock"
+    )]
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }
@@ -80,7 +92,10 @@ pub struct ManualClock {
 impl ManualClock {
     /// Stands at `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self { start, now: watch::Sender::new(start) }
+        Self {
+            start,
+            now: watch::Sender::new(start),
+        }
     }
 
     /// Moves ahead by `by` and wakes whoever waited for less.
@@ -109,7 +124,9 @@ impl Clock for ManualClock {
         let mut now = self.now.subscribe();
         let start = self.start;
         // The sender lives as long as `self`, which this future borrows, so the wait cannot fail.
-        let _ = now.wait_for(|now| now.duration_since(start).unsigned_abs() >= until).await;
+        let _ = now
+            .wait_for(|now| now.duration_since(start).unsigned_abs() >= until)
+            .await;
     }
 }
 
@@ -127,7 +144,10 @@ pub trait Ids: fmt::Debug + Send + Sync + 'static {
 pub struct SystemIds;
 
 impl Ids for SystemIds {
-    #[expect(clippy::disallowed_methods, reason = "the one place that draws ids from the system")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that draws ids from the system"
+    )]
     fn uuid(&self) -> Uuid {
         Uuid::new_v4()
     }
@@ -136,7 +156,9 @@ impl Ids for SystemIds {
         // Unwrap safety: without the operating system's randomness no key may be made; stopping is the only
         // safe answer, and it does not happen after start-up on the systems we run on.
         #[expect(clippy::expect_used, reason = "a weak key must never be made")]
-        rand::rngs::SysRng.try_fill_bytes(bytes).expect("the operating system gives randomness");
+        rand::rngs::SysRng
+            .try_fill_bytes(bytes)
+            .expect("the operating system gives randomness");
     }
 }
 

@@ -30,7 +30,9 @@ pub enum CodecError {
     #[error("a commit holds no events")]
     Empty,
     /// Written by a newer program. Folding waits for an upgrade and must not skip it.
-    #[error("{type_name} v{version} is newer than this program knows (v{known}); upgrade it before it reads this log")]
+    #[error(
+        "{type_name} v{version} is newer than this program knows (v{known}); upgrade it before it reads this log"
+    )]
     Newer {
         /// The event's type.
         type_name: String,
@@ -87,55 +89,93 @@ pub(crate) fn encode_body(commit: &crate::Commit) -> Result<Vec<u8>, CodecError>
     if commit.events.is_empty() {
         return Err(CodecError::Empty);
     }
-    let events = commit.events.iter().map(event_to_wire).collect::<Result<_, _>>()?;
+    let events = commit
+        .events
+        .iter()
+        .map(event_to_wire)
+        .collect::<Result<_, _>>()?;
     let body = WireBody {
         events,
         tick: commit.tick.clone(),
         correlation: commit.correlation.clone(),
         causation: commit.causation.clone(),
     };
-    serde_json::to_vec(&body).map_err(|source| CodecError::Malformed { place: "commit body".to_owned(), source })
+    serde_json::to_vec(&body).map_err(|source| CodecError::Malformed {
+        place: "commit body".to_owned(),
+        source,
+    })
 }
 
 /// Reads what [`encode_body`] wrote, now or long ago.
 pub(crate) fn decode_body(bytes: &[u8]) -> Result<Body, CodecError> {
-    let body: WireBody = serde_json::from_slice(bytes)
-        .map_err(|source| CodecError::Malformed { place: "commit body".to_owned(), source })?;
+    let body: WireBody = serde_json::from_slice(bytes).map_err(|source| CodecError::Malformed {
+        place: "commit body".to_owned(),
+        source,
+    })?;
     if body.events.is_empty() {
         return Err(CodecError::Empty);
     }
-    let events = body.events.into_iter().map(wire_to_event).collect::<Result<_, _>>()?;
-    Ok(Body { events, tick: body.tick, correlation: body.correlation, causation: body.causation })
+    let events = body
+        .events
+        .into_iter()
+        .map(wire_to_event)
+        .collect::<Result<_, _>>()?;
+    Ok(Body {
+        events,
+        tick: body.tick,
+        correlation: body.correlation,
+        causation: body.causation,
+    })
 }
 
 fn event_to_wire(event: &Event) -> Result<WireEvent, CodecError> {
     let type_name = event.type_name().to_owned();
     let v = event.version();
-    let data = event
-        .data_to_value()
-        .map_err(|source| CodecError::Malformed { place: format!("data of {type_name} v{v}"), source })?;
+    let data = event.data_to_value().map_err(|source| CodecError::Malformed {
+        place: format!("data of {type_name} v{v}"),
+        source,
+    })?;
     Ok(WireEvent { type_name, v, data })
 }
 
-fn wire_to_event(WireEvent { type_name, v, mut data }: WireEvent) -> Result<Event, CodecError> {
-    let known = Event::TYPES.iter().find(|(name, _)| *name == type_name).map(|(_, version)| *version);
+fn wire_to_event(
+    WireEvent {
+        type_name,
+        v,
+        mut data,
+    }: WireEvent,
+) -> Result<Event, CodecError> {
+    let known = Event::TYPES
+        .iter()
+        .find(|(name, _)| *name == type_name)
+        .map(|(_, version)| *version);
     if let Some(known) = known {
         if v > known {
-            return Err(CodecError::Newer { type_name, version: v, known });
+            return Err(CodecError::Newer {
+                type_name,
+                version: v,
+                known,
+            });
         }
         for version in v..known {
-            data = upcast_step(&type_name, version, &data)
-                .ok_or_else(|| CodecError::NoUpcaster { type_name: type_name.clone(), version })?;
+            data = upcast_step(&type_name, version, &data).ok_or_else(|| CodecError::NoUpcaster {
+                type_name: type_name.clone(),
+                version,
+            })?;
         }
     }
-    Event::from_value(&type_name, v, data)
-        .map_err(|source| CodecError::Malformed { place: format!("data of {type_name} v{v}"), source })
+    Event::from_value(&type_name, v, data).map_err(|source| CodecError::Malformed {
+        place: format!("data of {type_name} v{v}"),
+        source,
+    })
 }
 
 impl Serialize for Event {
     /// As on the wire: `{"type", "v", "data"}`.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        event_to_wire(self).map_err(serde::ser::Error::custom)?.serialize(serializer)
+        event_to_wire(self)
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
     }
 }
 
@@ -163,14 +203,30 @@ mod tests {
     #[test]
     fn a_newer_version_of_a_known_type_is_refused_by_name() {
         let error = decode(r#"[{"type":"Rated","v":99,"data":{}}]"#).unwrap_err();
-        assert!(matches!(error, CodecError::Newer { version: 99, known: 1, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                CodecError::Newer {
+                    version: 99,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn malformed_bodies_are_refused_and_name_the_place() {
         assert!(matches!(decode("[]"), Err(CodecError::Empty)));
         let error = decode(r#"[{"type":"Rated","v":1,"data":{"rating":"five"}}]"#).unwrap_err();
-        assert!(error.to_string().starts_with("data of Rated v1 is not readable"), "{error}");
-        assert!(matches!(decode_body(b"\xff\x00"), Err(CodecError::Malformed { .. })));
+        assert!(
+            error.to_string().starts_with("data of Rated v1 is not readable"),
+            "{error}"
+        );
+        assert!(matches!(
+            decode_body(b"\xff\x00"),
+            Err(CodecError::Malformed { .. })
+        ));
     }
 }

@@ -55,7 +55,16 @@ pub struct Commit {
 impl Commit {
     /// A commit about `subject` whose correlation is its own id.
     pub fn new(id: CommitId, subject: Subject, time: Timestamp, events: Vec<Event>) -> Self {
-        Self { id, subject, time, events, tick: None, correlation: id.to_string(), causation: None, traceparent: None }
+        Self {
+            id,
+            subject,
+            time,
+            events,
+            tick: None,
+            correlation: id.to_string(),
+            causation: None,
+            traceparent: None,
+        }
     }
 
     /// The same commit as part of `tick`, which it also correlates with.

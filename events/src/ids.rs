@@ -13,7 +13,7 @@ fn namespace() -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"dramatis.events")
 }
 
-/// UUIDv5 over `parts`, each with its length in front so that ("ab","c") and ("a","bc") differ.
+/// UUIDv5 over `parts`, each with its length in front so that `ab`, `c` and `a`, `bc` differ.
 fn name_based(kind: &str, parts: &[&str]) -> Uuid {
     let mut name = Vec::new();
     for part in std::iter::once(&kind).chain(parts) {

@@ -13,7 +13,9 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{self, Compression, DiscardPolicy, Republish, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    self, Compression, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+};
 use async_nats::jetstream::{self, stream::LastRawMessageErrorKind, stream::RawMessageErrorKind};
 use async_nats::{HeaderMap, header};
 use async_trait::async_trait;
@@ -23,7 +25,8 @@ use jiff::Timestamp;
 use crate::codec::{COMMIT_TYPE, CodecError, decode_body, encode_body};
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
 use crate::log::{
-    Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity, Undecodable,
+    Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity,
+    Undecodable,
 };
 use crate::subject::{LIVE_PREFIX, STREAM_SUBJECTS, Subject};
 
@@ -40,7 +43,7 @@ const ATTEMPTS_MAX: u32 = 4;
 /// Pause before the second try; doubled before each further one.
 const BACKOFF: Duration = Duration::from_millis(50);
 /// How long ids are remembered by the server. Longer retries are resolved by reading back.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 /// Messages asked for at a time when following.
 const FOLLOW_BATCH: i64 = 500;
 
@@ -55,7 +58,10 @@ pub struct JetStreamSettings {
 
 impl Default for JetStreamSettings {
     fn default() -> Self {
-        Self { replicas: 1, timeout: Duration::from_secs(5) }
+        Self {
+            replicas: 1,
+            timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -68,9 +74,17 @@ pub struct JetStreamLog {
 
 /// Whether `version` (`2.14.3`, `2.15.0-RC.1`) is at or above [`VERSION_FLOOR`].
 pub fn version_is_at_least_floor(version: &str) -> bool {
-    let release = version.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
+    let release = version
+        .trim_start_matches('v')
+        .split(['-', '+'])
+        .next()
+        .unwrap_or_default();
     let mut numbers = release.split('.').map(|number| number.parse::<u64>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten()) {
+    match (
+        numbers.next().flatten(),
+        numbers.next().flatten(),
+        numbers.next().flatten(),
+    ) {
         (Some(major), Some(minor), Some(patch)) => (major, minor, patch) >= VERSION_FLOOR,
         _ => false,
     }
@@ -91,24 +105,40 @@ impl JetStreamLog {
                  (`./deploy/install-nats` installs one)"
             )));
         }
-        let context = jetstream::ContextBuilder::new().timeout(settings.timeout).build(client);
+        let context = jetstream::ContextBuilder::new()
+            .timeout(settings.timeout)
+            .build(client);
         let config = stream_config(&settings);
         match context.get_stream(STREAM_NAME).await {
             Ok(stream) => {
                 refuse_drift(stream.cached_info())?;
-                context.update_stream(&config).await.map_err(|error| LogError::Unfit(mend_stream(&error)))?;
+                context
+                    .update_stream(&config)
+                    .await
+                    .map_err(|error| LogError::Unfit(mend_stream(&error)))?;
             }
             Err(error) if matches!(error.kind(), jetstream::context::GetStreamErrorKind::JetStream(_)) => {
-                context.create_stream(config).await.map_err(|error| LogError::Unfit(mend_stream(&error)))?;
+                context
+                    .create_stream(config)
+                    .await
+                    .map_err(|error| LogError::Unfit(mend_stream(&error)))?;
             }
             Err(error) => return Err(unavailable(&error)),
         }
-        let stream = context.get_stream_no_info(STREAM_NAME).await.map_err(|error| unavailable(&error))?;
+        let stream = context
+            .get_stream_no_info(STREAM_NAME)
+            .await
+            .map_err(|error| unavailable(&error))?;
         Ok(Self { context, stream })
     }
 
     /// One try, without resolving what is unknown.
-    async fn publish(&self, commit: &Commit, expected: ExpectedSeq, body: &[u8]) -> Result<Appended, PublishError> {
+    async fn publish(
+        &self,
+        commit: &Commit,
+        expected: ExpectedSeq,
+        body: &[u8],
+    ) -> Result<Appended, PublishError> {
         let mut message = PublishMessage::build()
             .headers(headers_of(commit))
             .message_id(commit.id.to_string())
@@ -117,15 +147,30 @@ impl JetStreamLog {
         if let ExpectedSeq::Exactly(seq) = expected {
             message = message.expected_last_subject_sequence(seq.0);
         }
-        let ack = self.context.send_publish(commit.subject.to_string(), message).await?.await?;
-        Ok(Appended { seq: StreamSeq(ack.sequence), duplicate: ack.duplicate })
+        let ack = self
+            .context
+            .send_publish(commit.subject.to_string(), message)
+            .await?
+            .await?;
+        Ok(Appended {
+            seq: StreamSeq(ack.sequence),
+            duplicate: ack.duplicate,
+        })
     }
 
     /// The subject's last message as (place, id), straight from the stream's leader.
     async fn last_id(&self, subject: &Subject) -> Result<Option<(StreamSeq, String)>, LogError> {
-        match self.stream.get_last_raw_message_by_subject(&subject.to_string()).await {
+        match self
+            .stream
+            .get_last_raw_message_by_subject(&subject.to_string())
+            .await
+        {
             Ok(message) => {
-                let id = message.headers.get(header::NATS_MESSAGE_ID).map(ToString::to_string).unwrap_or_default();
+                let id = message
+                    .headers
+                    .get(header::NATS_MESSAGE_ID)
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 Ok(Some((StreamSeq(message.sequence), id)))
             }
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
@@ -142,8 +187,11 @@ impl JetStreamLog {
         let mut headers = headers_of(commit);
         headers.insert(header::NATS_SEQUENCE, seq.to_string());
         let subject = commit.subject.to_string().replacen("dramatis", LIVE_PREFIX, 1);
-        if let Err(error) =
-            self.context.client().publish_with_headers(subject, headers, body.to_vec().into()).await
+        if let Err(error) = self
+            .context
+            .client()
+            .publish_with_headers(subject, headers, body.to_vec().into())
+            .await
         {
             tracing::debug!(%error, stream.seq = seq.0, "a session commit was not repeated for live dashboards");
         }
@@ -152,11 +200,18 @@ impl JetStreamLog {
 
 #[async_trait]
 impl EventLog for JetStreamLog {
-    async fn append(&self, commit: &Commit, expected: ExpectedSeq) -> Result<Result<Appended, Rejection>, LogError> {
+    async fn append(
+        &self,
+        commit: &Commit,
+        expected: ExpectedSeq,
+    ) -> Result<Result<Appended, Rejection>, LogError> {
         let body = encode_body(commit)?;
         let bytes_max = self.context.client().server_info().max_payload;
         if body.len() + HEADER_BYTES_MAX > bytes_max {
-            return Ok(Err(Rejection::TooLarge { bytes: body.len(), bytes_max }));
+            return Ok(Err(Rejection::TooLarge {
+                bytes: body.len(),
+                bytes_max,
+            }));
         }
         let mut backoff = BACKOFF;
         let mut attempt = 1;
@@ -177,7 +232,10 @@ impl EventLog for JetStreamLog {
             if let Some((seq, id)) = &last
                 && *id == commit.id.to_string()
             {
-                return Ok(Ok(Appended { seq: *seq, duplicate: true }));
+                return Ok(Ok(Appended {
+                    seq: *seq,
+                    duplicate: true,
+                }));
             }
             let found = last.map_or(StreamSeq::ZERO, |(seq, _)| seq);
             if let ExpectedSeq::Exactly(expected) = expected
@@ -185,7 +243,11 @@ impl EventLog for JetStreamLog {
                 && found != expected
             {
                 let subject = commit.subject.to_string();
-                return Ok(Err(Rejection::WrongSequence { subject, expected, found }));
+                return Ok(Err(Rejection::WrongSequence {
+                    subject,
+                    expected,
+                    found,
+                }));
             }
             if attempt >= ATTEMPTS_MAX {
                 return Err(unavailable(&failure));
@@ -197,9 +259,18 @@ impl EventLog for JetStreamLog {
     }
 
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
-        match self.stream.get_last_raw_message_by_subject(&subject.to_string()).await {
+        match self
+            .stream
+            .get_last_raw_message_by_subject(&subject.to_string())
+            .await
+        {
             Ok(message) => {
-                let delivery = delivery_of(message.sequence, &message.subject, &message.headers, &message.payload);
+                let delivery = delivery_of(
+                    message.sequence,
+                    &message.subject,
+                    &message.headers,
+                    &message.payload,
+                );
                 delivery.into_commit().map(Some)
             }
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
@@ -208,7 +279,9 @@ impl EventLog for JetStreamLog {
     }
 
     async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
-        let Some((end, _)) = self.last_id(subject).await? else { return Ok(Vec::new()) };
+        let Some((end, _)) = self.last_id(subject).await? else {
+            return Ok(Vec::new());
+        };
         let config = pull::OrderedConfig {
             filter_subject: subject.to_string(),
             deliver_policy: DeliverPolicy::All,
@@ -230,7 +303,9 @@ impl EventLog for JetStreamLog {
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
         let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: after.next().0 },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: after.next().0,
+            },
             max_batch: FOLLOW_BATCH,
             ..Default::default()
         };
@@ -239,20 +314,31 @@ impl EventLog for JetStreamLog {
 
     async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError> {
         match self.stream.get_raw_message(seq.0).await {
-            Ok(message) => {
-                Ok(Some(delivery_of(message.sequence, &message.subject, &message.headers, &message.payload)))
-            }
+            Ok(message) => Ok(Some(delivery_of(
+                message.sequence,
+                &message.subject,
+                &message.headers,
+                &message.payload,
+            ))),
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(unavailable(&error)),
         }
     }
 
     async fn state(&self) -> Result<LogState, LogError> {
-        let info = self.stream.get_info().await.map_err(|error| unavailable(&error))?;
-        let created = Timestamp::from_nanosecond(info.created.unix_timestamp_nanos())
-            .map_err(|error| LogError::Unfit(format!("the stream's creation time is not readable: {error}")))?;
+        let info = self
+            .stream
+            .get_info()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let created = Timestamp::from_nanosecond(info.created.unix_timestamp_nanos()).map_err(|error| {
+            LogError::Unfit(format!("the stream's creation time is not readable: {error}"))
+        })?;
         Ok(LogState {
-            identity: StreamIdentity { name: info.config.name, created },
+            identity: StreamIdentity {
+                name: info.config.name,
+                created,
+            },
             last_seq: StreamSeq(info.state.last_sequence),
             messages: info.state.messages,
             bytes: info.state.bytes,
@@ -262,12 +348,19 @@ impl EventLog for JetStreamLog {
 
 impl JetStreamLog {
     async fn consume(&self, config: pull::OrderedConfig) -> Result<CommitStream, LogError> {
-        let consumer = self.stream.create_consumer(config).await.map_err(|error| unavailable(&error))?;
+        let consumer = self
+            .stream
+            .create_consumer(config)
+            .await
+            .map_err(|error| unavailable(&error))?;
         let messages = consumer.messages().await.map_err(|error| unavailable(&error))?;
         Ok(messages
             .map(|message| {
                 let message = message.map_err(|error| unavailable(&error))?;
-                let seq = message.info().map_err(|error| unavailable(error.as_ref()))?.stream_sequence;
+                let seq = message
+                    .info()
+                    .map_err(|error| unavailable(error.as_ref()))?
+                    .stream_sequence;
                 let headers = message.headers.clone().unwrap_or_default();
                 Ok(delivery_of(seq, &message.subject, &headers, &message.payload))
             })
@@ -301,7 +394,10 @@ fn delivery_of(seq: u64, subject: &str, headers: &HeaderMap, payload: &[u8]) -> 
         Err(error) => Delivery::Undecodable(Undecodable {
             seq,
             subject: subject.to_owned(),
-            id: headers.get(header::NATS_MESSAGE_ID).map(ToString::to_string).unwrap_or_default(),
+            id: headers
+                .get(header::NATS_MESSAGE_ID)
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             body: payload.to_vec(),
             error,
         }),
@@ -310,12 +406,17 @@ fn delivery_of(seq: u64, subject: &str, headers: &HeaderMap, payload: &[u8]) -> 
 
 fn commit_of(subject: &str, headers: &HeaderMap, payload: &[u8]) -> Result<Commit, CodecError> {
     fn read<T: std::str::FromStr>(headers: &HeaderMap, name: &'static str) -> Result<T, CodecError> {
-        headers.get(name).and_then(|value| value.as_str().parse().ok()).ok_or(CodecError::Header { name })
+        headers
+            .get(name)
+            .and_then(|value| value.as_str().parse().ok())
+            .ok_or(CodecError::Header { name })
     }
     let body = decode_body(payload)?;
     Ok(Commit {
         id: read(headers, "ce-id")?,
-        subject: subject.parse().map_err(|_| CodecError::Header { name: "subject" })?,
+        subject: subject
+            .parse()
+            .map_err(|_| CodecError::Header { name: "subject" })?,
         time: read(headers, "ce-time")?,
         events: body.events,
         tick: body.tick,
@@ -371,14 +472,19 @@ fn refuse_drift(info: &stream::Info) -> Result<(), LogError> {
 }
 
 fn mend_stream(error: &dyn std::error::Error) -> String {
-    format!("stream {STREAM_NAME} cannot be set up: {error}; is JetStream on and may this user manage streams?")
+    format!(
+        "stream {STREAM_NAME} cannot be set up: {error}; is JetStream on and may this user manage streams?"
+    )
 }
 
 fn unavailable(error: &dyn std::error::Error) -> LogError {
     LogError::Unavailable(error.to_string())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a network retry waits in real time, whatever the virtual day")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a network retry waits in real time, whatever the virtual day"
+)]
 async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
 }

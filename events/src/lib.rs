@@ -36,8 +36,8 @@ pub use event::*;
 pub use ids::{CallId, CommitId, InvalidId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
 pub use jetstream::{JetStreamLog, JetStreamSettings, STREAM_NAME, VERSION_FLOOR, version_is_at_least_floor};
 pub use log::{
-    Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity, Undecodable,
-    read_to_end,
+    Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity,
+    Undecodable, read_to_end,
 };
 pub use memory::MemoryLog;
 pub use subject::{Subject, SubjectError};

@@ -23,7 +23,11 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     ///
     /// A retry of a commit that is already the subject's last one answers [`Appended`] with `duplicate`, whatever
     /// `expected` says: the decision was made and stands.
-    async fn append(&self, commit: &Commit, expected: ExpectedSeq) -> Result<Result<Appended, Rejection>, LogError>;
+    async fn append(
+        &self,
+        commit: &Commit,
+        expected: ExpectedSeq,
+    ) -> Result<Result<Appended, Rejection>, LogError>;
 
     /// The last commit of `subject`.
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError>;

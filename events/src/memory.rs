@@ -11,7 +11,8 @@ use crate::codec::{CodecError, decode_body, encode_body};
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
 use crate::ids::CommitId;
 use crate::log::{
-    Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity, Undecodable,
+    Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity,
+    Undecodable,
 };
 use crate::subject::Subject;
 
@@ -36,7 +37,10 @@ pub struct MemoryLog {
 
 impl Default for MemoryLog {
     fn default() -> Self {
-        Self { stored: Arc::default(), last_seq: watch::Sender::new(0) }
+        Self {
+            stored: Arc::default(),
+            last_seq: watch::Sender::new(0),
+        }
     }
 }
 
@@ -69,7 +73,10 @@ fn lock(stored: &Mutex<Vec<Stored>>) -> MutexGuard<'_, Vec<Stored>> {
 
 fn read(seq: u64, stored: &Stored) -> Delivery {
     match decode(stored) {
-        Ok(commit) => Delivery::Commit(RecordedCommit { seq: StreamSeq(seq), commit }),
+        Ok(commit) => Delivery::Commit(RecordedCommit {
+            seq: StreamSeq(seq),
+            commit,
+        }),
         Err(error) => Delivery::Undecodable(Undecodable {
             seq: StreamSeq(seq),
             subject: stored.subject.clone(),
@@ -83,8 +90,14 @@ fn read(seq: u64, stored: &Stored) -> Delivery {
 fn decode(stored: &Stored) -> Result<Commit, CodecError> {
     let body = decode_body(&stored.body)?;
     Ok(Commit {
-        id: stored.id.parse().map_err(|_| CodecError::Header { name: "ce-id" })?,
-        subject: stored.subject.parse().map_err(|_| CodecError::Header { name: "subject" })?,
+        id: stored
+            .id
+            .parse()
+            .map_err(|_| CodecError::Header { name: "ce-id" })?,
+        subject: stored
+            .subject
+            .parse()
+            .map_err(|_| CodecError::Header { name: "subject" })?,
         time: stored.time,
         events: body.events,
         tick: body.tick,
@@ -96,36 +109,63 @@ fn decode(stored: &Stored) -> Result<Commit, CodecError> {
 
 /// The last message of `subject` as (sequence, message).
 fn last_of<'a>(stored: &'a [Stored], subject: &str) -> Option<(u64, &'a Stored)> {
-    (1u64..).zip(stored).filter(|(_, stored)| stored.subject == subject).last()
+    (1u64..)
+        .zip(stored)
+        .filter(|(_, stored)| stored.subject == subject)
+        .last()
 }
 
 #[async_trait]
 impl EventLog for MemoryLog {
-    async fn append(&self, commit: &Commit, expected: ExpectedSeq) -> Result<Result<Appended, Rejection>, LogError> {
+    async fn append(
+        &self,
+        commit: &Commit,
+        expected: ExpectedSeq,
+    ) -> Result<Result<Appended, Rejection>, LogError> {
         let body = encode_body(commit)?;
         if body.len() > COMMIT_BYTES_MAX {
-            return Ok(Err(Rejection::TooLarge { bytes: body.len(), bytes_max: COMMIT_BYTES_MAX }));
+            return Ok(Err(Rejection::TooLarge {
+                bytes: body.len(),
+                bytes_max: COMMIT_BYTES_MAX,
+            }));
         }
         let (id, subject) = (commit.id.to_string(), commit.subject.to_string());
         let mut stored = lock(&self.stored);
         if let Some(earlier) = stored.iter().position(|earlier| earlier.id == id) {
-            return Ok(Ok(Appended { seq: StreamSeq(earlier as u64 + 1), duplicate: true }));
+            return Ok(Ok(Appended {
+                seq: StreamSeq(earlier as u64 + 1),
+                duplicate: true,
+            }));
         }
         let found = last_of(&stored, &subject).map_or(StreamSeq::ZERO, |(seq, _)| StreamSeq(seq));
         if let ExpectedSeq::Exactly(expected) = expected
             && expected != found
         {
-            return Ok(Err(Rejection::WrongSequence { subject, expected, found }));
+            return Ok(Err(Rejection::WrongSequence {
+                subject,
+                expected,
+                found,
+            }));
         }
         let traceparent = commit.traceparent.clone();
-        stored.push(Stored { id, subject, time: commit.time, traceparent, body });
+        stored.push(Stored {
+            id,
+            subject,
+            time: commit.time,
+            traceparent,
+            body,
+        });
         let seq = stored.len() as u64;
         self.last_seq.send_replace(seq);
-        Ok(Ok(Appended { seq: StreamSeq(seq), duplicate: false }))
+        Ok(Ok(Appended {
+            seq: StreamSeq(seq),
+            duplicate: false,
+        }))
     }
 
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
-        let delivery = last_of(&lock(&self.stored), &subject.to_string()).map(|(seq, stored)| read(seq, stored));
+        let delivery =
+            last_of(&lock(&self.stored), &subject.to_string()).map(|(seq, stored)| read(seq, stored));
         delivery.map(Delivery::into_commit).transpose()
     }
 
@@ -162,7 +202,10 @@ impl EventLog for MemoryLog {
         let stored = lock(&self.stored);
         let messages = stored.len() as u64;
         Ok(LogState {
-            identity: StreamIdentity { name: "memory".to_owned(), created: Timestamp::UNIX_EPOCH },
+            identity: StreamIdentity {
+                name: "memory".to_owned(),
+                created: Timestamp::UNIX_EPOCH,
+            },
             last_seq: StreamSeq(messages),
             messages,
             bytes: stored.iter().map(|stored| stored.body.len() as u64).sum(),
@@ -175,7 +218,10 @@ impl MemoryLog {
     ///
     /// # Panics
     /// When the log holds what is not a commit.
-    #[expect(clippy::expect_used, reason = "a test helper: garbage is put there by the test itself")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a test helper: garbage is put there by the test itself"
+    )]
     pub fn commits(&self) -> Vec<RecordedCommit> {
         (1u64..)
             .zip(lock(&self.stored).iter())
@@ -186,6 +232,9 @@ impl MemoryLog {
     /// The place of the commit named `id`.
     pub fn find(&self, id: CommitId) -> Option<StreamSeq> {
         let id = id.to_string();
-        lock(&self.stored).iter().position(|stored| stored.id == id).map(|index| StreamSeq(index as u64 + 1))
+        lock(&self.stored)
+            .iter()
+            .position(|stored| stored.id == id)
+            .map(|index| StreamSeq(index as u64 + 1))
     }
 }

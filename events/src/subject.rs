@@ -9,7 +9,8 @@ use std::str::FromStr;
 use crate::ids::{PersonaId, SpaceId, UserId};
 
 /// The subjects the stream listens on.
-pub(crate) const STREAM_SUBJECTS: [&str; 3] = ["dramatis.persona.*", "dramatis.record.*", "dramatis.session.*"];
+pub(crate) const STREAM_SUBJECTS: [&str; 3] =
+    ["dramatis.persona.*", "dramatis.record.*", "dramatis.session.*"];
 
 /// Where persona and session commits are repeated for live dashboards. Records are not.
 pub(crate) const LIVE_PREFIX: &str = "dramatis.live";
@@ -46,8 +47,10 @@ impl FromStr for Subject {
 
     fn from_str(subject: &str) -> Result<Self, SubjectError> {
         let refused = || SubjectError(subject.to_owned());
-        let (kind, token) =
-            subject.strip_prefix("dramatis.").and_then(|rest| rest.split_once('.')).ok_or_else(refused)?;
+        let (kind, token) = subject
+            .strip_prefix("dramatis.")
+            .and_then(|rest| rest.split_once('.'))
+            .ok_or_else(refused)?;
         let id = decode_token(token).ok_or_else(refused)?;
         match kind {
             "persona" => PersonaId::try_new(id).map(Self::Persona),
@@ -108,8 +111,21 @@ mod tests {
 
     #[test]
     fn foreign_subjects_are_refused_by_name() {
-        for foreign in ["", "dramatis.persona", "dramatis.persona.", "dramatis.other.x", "x.persona.y", "dramatis.persona.a.b", "dramatis.persona.%zz", "dramatis.persona.%61"] {
-            assert_eq!(foreign.parse::<Subject>(), Err(SubjectError(foreign.to_owned())), "{foreign}");
+        for foreign in [
+            "",
+            "dramatis.persona",
+            "dramatis.persona.",
+            "dramatis.other.x",
+            "x.persona.y",
+            "dramatis.persona.a.b",
+            "dramatis.persona.%zz",
+            "dramatis.persona.%61",
+        ] {
+            assert_eq!(
+                foreign.parse::<Subject>(),
+                Err(SubjectError(foreign.to_owned())),
+                "{foreign}"
+            );
         }
     }
 }

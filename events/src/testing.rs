@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
+#[allow(clippy::wildcard_imports, reason = "the samples name every event there is")]
 use crate::event::*;
 use crate::ids::{CallId, CommitId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
 use crate::subject::Subject;
@@ -16,6 +17,9 @@ pub fn sample_time() -> Timestamp {
 }
 
 /// An id from text that is one.
+///
+/// # Panics
+/// When it is not.
 #[expect(clippy::expect_used, reason = "a test helper; the text is the test's own")]
 pub fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("the text is an id")
@@ -27,12 +31,16 @@ pub fn given(commits: impl IntoIterator<Item = (Subject, Vec<Event>)>) -> Vec<Re
         .zip(commits)
         .map(|(seq, (subject, events))| {
             let id = CommitId::derived(&["sample", &seq.to_string()]);
-            RecordedCommit { seq: StreamSeq(seq), commit: Commit::new(id, subject, sample_time(), events) }
+            RecordedCommit {
+                seq: StreamSeq(seq),
+                commit: Commit::new(id, subject, sample_time(), events),
+            }
         })
         .collect()
 }
 
 /// One event of every known type, in the order of [`Event::TYPES`].
+#[expect(clippy::too_many_lines, reason = "one literal for each type")]
 pub fn samples() -> Vec<Event> {
     let at = sample_time();
     let persona_id: PersonaId = id("018f0000-0000-7000-8000-000000000001");
@@ -52,12 +60,24 @@ pub fn samples() -> Vec<Event> {
         time_zone: "Europe/Berlin".to_owned(),
         partners: vec!["persona.ben@mana.test".to_owned()],
     };
-    let field = FieldWrite { value: json!("enc:1:8yiGRh6ha+ZbSsVC.5Lc7I0zD7+U56wJ+0l2O5h57NGR5h1L1tikWrXA5"), at };
+    let field = FieldWrite {
+        value: json!("enc:1:8yiGRh6ha+ZbSsVC.5Lc7I0zD7+U56wJ+0l2O5h57NGR5h1L1tikWrXA5"),
+        at,
+    };
     vec![
         PersonaEnrolled(description.clone()).into(),
         PersonaRevised(description).into(),
-        PersonaErased { persona_id: persona_id.clone(), spaces: vec![space_id.clone()] }.into(),
-        PersonaHalted { persona_id: persona_id.clone(), restarts: 3, reason: "panicked".to_owned() }.into(),
+        PersonaErased {
+            persona_id: persona_id.clone(),
+            spaces: vec![space_id.clone()],
+        }
+        .into(),
+        PersonaHalted {
+            persona_id: persona_id.clone(),
+            restarts: 3,
+            reason: "panicked".to_owned(),
+        }
+        .into(),
         TickStarted {
             tick_id: tick_id.clone(),
             persona_id,
@@ -84,8 +104,13 @@ pub fn samples() -> Vec<Event> {
             called_at: at,
         }
         .into(),
-        ToolReturned { tick_id: tick_id.clone(), call_id: call_id.clone(), latency_ms: Some(12), result_bytes: 345 }
-            .into(),
+        ToolReturned {
+            tick_id: tick_id.clone(),
+            call_id: call_id.clone(),
+            latency_ms: Some(12),
+            result_bytes: 345,
+        }
+        .into(),
         ToolFailed {
             tick_id: tick_id.clone(),
             call_id: call_id.clone(),
@@ -117,8 +142,12 @@ pub fn samples() -> Vec<Event> {
             rubric_version: 1,
         }
         .into(),
-        RatingFailed { tick_id: tick_id.clone(), module: "notes".to_owned(), reason: "answer was prose".to_owned() }
-            .into(),
+        RatingFailed {
+            tick_id: tick_id.clone(),
+            module: "notes".to_owned(),
+            reason: "answer was prose".to_owned(),
+        }
+        .into(),
         TickFinished {
             tick_id: tick_id.clone(),
             outcome: TickOutcome::Completed,
@@ -130,7 +159,12 @@ pub fn samples() -> Vec<Event> {
             finished_at: at,
         }
         .into(),
-        TickInterrupted { tick_id, reason: "found unfinished at start".to_owned(), found_at: at }.into(),
+        TickInterrupted {
+            tick_id,
+            reason: "found unfinished at start".to_owned(),
+            found_at: at,
+        }
+        .into(),
         SessionOpened {
             session_id: session_id.clone(),
             user_id: user_id.clone(),
@@ -140,7 +174,12 @@ pub fn samples() -> Vec<Event> {
             opened_at: at,
         }
         .into(),
-        SessionClosed { session_id, reason: "client".to_owned(), closed_at: at }.into(),
+        SessionClosed {
+            session_id,
+            reason: "client".to_owned(),
+            closed_at: at,
+        }
+        .into(),
         CallRefused {
             user_id: user_id.clone(),
             space_id: space_id.clone(),

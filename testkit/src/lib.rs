@@ -29,7 +29,11 @@ impl NatsServer {
     #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut server = Self { child: None, port: free_port(), dir };
+        let mut server = Self {
+            child: None,
+            port: free_port(),
+            dir,
+        };
         server.restart();
         server
     }
@@ -83,7 +87,8 @@ impl NatsServer {
         self.child = Some(child);
         let port = self.port;
         assert!(
-            wait_until(READY_WITHIN, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()),
+            wait_until(READY_WITHIN, || std::net::TcpStream::connect(("127.0.0.1", port))
+                .is_ok()),
             "nats-server did not come up: {}",
             fs::read_to_string(self.dir.path().join("nats.log")).unwrap_or_default()
         );
@@ -100,7 +105,11 @@ impl Drop for NatsServer {
 ///
 /// # Panics
 /// When there is none.
-#[expect(clippy::panic, clippy::disallowed_methods, reason = "a test cannot go on without its server")]
+#[expect(
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test cannot go on without its server"
+)]
 pub fn nats_server_binary() -> PathBuf {
     if let Ok(path) = std::env::var("DRAMATIS_NATS_SERVER") {
         return path.into();
@@ -110,7 +119,9 @@ pub fn nats_server_binary() -> PathBuf {
         return tools;
     }
     let on_path = std::env::var_os("PATH").and_then(|path| {
-        std::env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|candidate| candidate.exists())
+        std::env::split_paths(&path)
+            .map(|dir| dir.join("nats-server"))
+            .find(|candidate| candidate.exists())
     });
     on_path.unwrap_or_else(|| panic!("no nats-server found; run ./deploy/install-nats"))
 }
@@ -122,7 +133,10 @@ pub fn nats_server_binary() -> PathBuf {
 #[expect(clippy::expect_used, reason = "a test cannot go on without a port")]
 pub fn free_port() -> u16 {
     let listener: io::Result<TcpListener> = TcpListener::bind(("127.0.0.1", 0));
-    listener.and_then(|listener| listener.local_addr()).expect("a free port").port()
+    listener
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// Asks `condition` every few milliseconds until it holds or `limit` has passed; says whether it held.
@@ -140,7 +154,10 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
 
 /// As [`wait_until`], for a condition that must be awaited.
 #[expect(clippy::disallowed_methods, reason = "real processes come up in real time")]
-pub async fn wait_until_async<F: Future<Output = bool>>(limit: Duration, mut condition: impl FnMut() -> F) -> bool {
+pub async fn wait_until_async<F: Future<Output = bool>>(
+    limit: Duration,
+    mut condition: impl FnMut() -> F,
+) -> bool {
     let start = std::time::Instant::now();
     while start.elapsed() < limit {
         if condition().await {
