@@ -26,7 +26,7 @@ def faults(report, tables):
         if calls.get(persona_id, 0) < CALLS_MIN:
             yield f"{email} made {calls.get(persona_id, 0)} calls, at least {CALLS_MIN} expected"
 
-    reported = {persona["persona_id"]: persona["calls"] for persona in report["personas"]}
+    reported = {persona["persona_id"]: persona["calls"] for persona in report["report"]["personas"]}
     if reported != calls:
         yield f"calls by persona: the report says {reported}, the tables say {calls}"
 
@@ -61,7 +61,7 @@ def main(report_file, data_dir):
     for fault in found:
         print(fault)
     if not found:
-        calls = sum(persona["calls"] for persona in report["personas"])
+        calls = sum(persona["calls"] for persona in report["report"]["personas"])
         print(f"{PERSONAS} personas made {calls} calls; report, tables and log agree")
     return 1 if found else 0
 

@@ -26,7 +26,10 @@ const KEEPERS: [(&str, &[&str]); 10] = [
     ("anyhow", &["server"]),
 ];
 
-/// What goes into the program.
+/// Crates that nobody runs in production: their own binaries and helpers of tests.
+const OUTSIDE_THE_PROGRAM: [&str; 2] = ["benches", "testkit"];
+
+/// What goes into a crate's own build.
 fn is_shipped(kind: DependencyKind) -> bool {
     kind != DependencyKind::Development
 }
@@ -86,12 +89,13 @@ fn documented_arrows(page: &str) -> Arrows {
         .collect()
 }
 
-/// Libraries named by rooms that are not their keepers.
+/// Libraries named by rooms that are not their keepers. What is not part of the program may name any.
 fn strays(dependencies: &Arrows) -> Vec<String> {
     let mut strays = Vec::new();
     for (library, keepers) in KEEPERS {
         for (room, named) in dependencies {
-            if named.contains(library) && !keepers.contains(&room.as_str()) {
+            let is_outside = OUTSIDE_THE_PROGRAM.contains(&room.as_str());
+            if named.contains(library) && !is_outside && !keepers.contains(&room.as_str()) {
                 strays.push(format!("{room} -> {library}"));
             }
         }
@@ -128,6 +132,18 @@ fn sql_the_log_mcp_and_secrets_are_named_by_their_keepers_only() {
         strays(&dependencies(&metadata(), is_shipped)),
         Vec::<String>::new()
     );
+}
+
+#[test]
+fn the_program_is_built_without_what_stands_outside_it() {
+    for (room, named) in between_rooms(&dependencies(&metadata(), is_shipped)) {
+        let is_outside = OUTSIDE_THE_PROGRAM.contains(&room.as_str());
+        let reaches_out = OUTSIDE_THE_PROGRAM.iter().any(|outside| named.contains(*outside));
+        assert!(
+            is_outside || !reaches_out,
+            "{room} ships a helper of tests: {named:?}"
+        );
+    }
 }
 
 #[test]
