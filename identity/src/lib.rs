@@ -1,1 +1,132 @@
-//! Accounts, passwords, tokens and JWKS, the vault of master keys, spaces and memberships.
+//! Who there is, how they prove it, and the keys to what is theirs.
+//!
+//! Identity is the second system of record beside the log. What it holds must be destroyable (a password, a
+//! master key, an account), so it is not folded from events and not rebuilt: it is one SQLite file that every
+//! commit is synced to, with a backup of its own.
+//!
+//! ```text
+//! register ─▶ users, credentials, personal space, vault        one transaction, or none of it
+//! login ────▶ Argon2id (bounded, off the runtime) ─▶ token     EdDSA, signed by the newest key
+//! authenticate ─▶ header exactly ours ─▶ signature ─▶ iss, aud, sub, nbf, exp by our clock ─▶ account lives
+//! vault_key ─▶ sealed master key ─▶ opened with the key-encryption key, bound to its owner
+//! ```
+//!
+//! * `registration`, `accounts`, `deletion`: an account's life.
+//! * `passwords`, `login`: proving who one is.
+//! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request.
+//! * `spaces`: who shares records with whom. `vault`, `seal`: the keys those records are encrypted with.
+//!
+//! **To add a column or table**: add the next numbered file to `migrations/sqlite/identity/` (never edit one),
+//! say in it what old code sees, comment every column, and put the SQL beside the one function that needs it.
+//! **To add a claim**: write it in `tokens.rs`; to *require* it, add its check and its bad tokens to
+//! `authenticate/bad_tokens.rs` first. **To add a kind of secret**: seal it with a [`KeyEncryptionKey`] under a label of
+//! its own in `seal.rs`, and add it to the byte scan in `tests/identity/keys_at_rest.rs`.
+//!
+//! This room never touches the log, MCP, or how personas behave. Compatible JSON shapes are made by the server.
+
+mod accounts;
+mod authenticate;
+mod cache;
+mod deletion;
+mod error;
+mod login;
+mod passwords;
+mod registration;
+mod seal;
+mod settings;
+mod signing_keys;
+mod spaces;
+mod store;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+mod text_enum;
+mod tokens;
+mod vault;
+
+use std::sync::Arc;
+
+use events::{Clock, Ids};
+use sqlx::SqlitePool;
+
+pub use accounts::{Account, AccountKind, Role, Tier};
+pub use authenticate::{Caller, TokenError};
+pub use deletion::Deleted;
+pub use error::{CryptoError, DatabaseError, IdentityError};
+pub use login::Login;
+pub use registration::{PersonaAccount, Registration, Upserted};
+pub use seal::KeyEncryptionKey;
+pub use settings::{IdentitySettings, PasswordCost};
+pub use spaces::{Membership, NewSpace, SpaceRole, SpaceType};
+pub use vault::{MasterKey, VaultStatus};
+
+/// The room. A handle that is cheap to clone; all clones share one database and its caches.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    // dependencies
+    db: SqlitePool,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+
+    // keys
+    kek: KeyEncryptionKey,
+    signing_keys: signing_keys::SigningKeys,
+
+    // the work and its limits
+    tokens: tokens::TokenRules,
+    passwords: passwords::Passwords,
+
+    // what was true a moment ago
+    verified_tokens: authenticate::VerifiedTokens,
+    known_accounts: accounts::KnownAccounts,
+}
+
+impl Identity {
+    /// Opens the database, brings its schema up to date, and makes the first signing key where there is none.
+    ///
+    /// # Errors
+    /// [`IdentityError::NewerSchema`] when a newer program wrote the file;
+    /// [`IdentityError::WrongKeyEncryptionKey`] or [`CryptoError::DoesNotOpen`], both naming the key's id, when
+    /// the stored keys were sealed with another key-encryption key; [`IdentityError::InvalidField`] when the
+    /// settings name no issuer or audience.
+    pub async fn open(
+        settings: IdentitySettings,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Self, IdentityError> {
+        telemetry::describe();
+        let tokens = tokens::TokenRules::try_new(settings.issuer, settings.audiences, settings.token_ttl)?;
+        let db = store::open(&settings.database).await?;
+        let signing_keys =
+            signing_keys::SigningKeys::load_or_make(&db, &settings.kek, clock.now(), ids.as_ref()).await?;
+        let passwords = passwords::Passwords::start(settings.password_cost).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db,
+                clock,
+                ids,
+                kek: settings.kek,
+                signing_keys,
+                tokens,
+                passwords,
+                verified_tokens: authenticate::VerifiedTokens::default(),
+                known_accounts: accounts::KnownAccounts::default(),
+            }),
+        })
+    }
+
+    /// Lets go of the database file once the statements under way are done. Every later call fails.
+    pub async fn close(&self) {
+        self.inner.db.close().await;
+    }
+
+    /// The public keys our tokens can be verified with, as a JSON Web Key Set (RFC 7517).
+    pub fn jwks(&self) -> serde_json::Value {
+        self.inner.signing_keys.jwks()
+    }
+}

@@ -1,0 +1,141 @@
+//! What can go wrong at this room's door, apart from tokens (see [`crate::TokenError`]).
+
+use sqlx::migrate::MigrateError;
+
+/// Why identity could not do what it was asked.
+///
+/// `EmailTaken` to `Busy` are the world saying no; asking again unchanged gives the same answer, except for
+/// `Busy`, which passes. The rest are failures: we could not ask, or what is stored cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// An account has this email already.
+    #[error("the email is taken; log in, or register with another one")]
+    EmailTaken,
+    /// A field of a request does not keep its rule.
+    #[error("{field} {reason}")]
+    InvalidField {
+        /// The field, as the request spells it.
+        field: &'static str,
+        /// What the rule is, in words that follow the field's name.
+        reason: String,
+    },
+    /// The email and the password do not belong together. Which of the two is wrong is never said.
+    #[error("the email or the password is wrong")]
+    BadCredentials,
+    /// There is no such account or space.
+    #[error("there is no such account or space")]
+    NotFound,
+    /// The email belongs to an account of another kind, which is left as it is.
+    #[error("the account is not a persona; it was left as it is")]
+    NotAPersona,
+    /// The account has no master key yet.
+    #[error("the vault is not initialised; make it before reading its key")]
+    VaultNotInitialised,
+    /// More password checks are waiting than memory is set aside for.
+    #[error("too many password checks are waiting; try again in a few seconds")]
+    Busy,
+    /// The database was written by a newer program, and is left as it is.
+    #[error("the identity database has migration {migration}, which this program does not know; upgrade it")]
+    NewerSchema {
+        /// The number of the unknown migration.
+        migration: i64,
+    },
+    /// Something is sealed with a key-encryption key other than the configured one.
+    #[error(
+        "{what} is sealed with key-encryption key \"{sealed_with}\", but \"{configured}\" is configured; \
+         configure the key \"{sealed_with}\""
+    )]
+    WrongKeyEncryptionKey {
+        /// What could not be opened.
+        what: &'static str,
+        /// The id of the key it was sealed with.
+        sealed_with: String,
+        /// The id of the key that is configured.
+        configured: String,
+    },
+    /// The database did not answer as it should.
+    #[error("the identity database did not answer")]
+    Database(#[source] DatabaseError),
+    /// A cryptographic step could not be done.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+/// What the database said.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// A statement did not run.
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The file could not be made.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    /// A stored value is outside what its column may hold.
+    #[error("column {column} holds a value this program does not know")]
+    Value {
+        /// The column, as `table.column`.
+        column: &'static str,
+    },
+}
+
+/// Why a cryptographic step could not be done. Says what it was about, never the material.
+#[derive(Debug, thiserror::Error)]
+pub enum CryptoError {
+    /// The operating system gave no random bytes, so no key was made.
+    #[error("the operating system gives no random bytes")]
+    NoRandomness,
+    /// The key has the right id, but does not open it: other bytes under the same id, or a changed row.
+    #[error(
+        "{what} does not open with key-encryption key \"{kek_id}\": it was sealed with other bytes under the same \
+         id, or the stored row was changed"
+    )]
+    DoesNotOpen {
+        /// What could not be opened.
+        what: &'static str,
+        /// The id of the key that was tried.
+        kek_id: String,
+    },
+    /// Something could not be sealed.
+    #[error("{what} could not be sealed")]
+    NotSealed {
+        /// What could not be sealed.
+        what: &'static str,
+    },
+    /// The password hash could not be computed.
+    #[error("the password could not be hashed")]
+    NotHashed,
+    /// A signing key is not usable.
+    #[error("signing key \"{kid}\" is not a usable Ed25519 key")]
+    BadSigningKey {
+        /// The key's id.
+        kid: String,
+    },
+    /// A token could not be signed.
+    #[error("the token could not be signed")]
+    NotSigned,
+}
+
+impl From<sqlx::Error> for IdentityError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<MigrateError> for IdentityError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(migration) => Self::NewerSchema { migration },
+            error => Self::Database(error.into()),
+        }
+    }
+}
+
+impl IdentityError {
+    /// A stored value that no version of ours wrote into `column`.
+    pub(crate) fn unknown_value(column: &'static str) -> Self {
+        Self::Database(DatabaseError::Value { column })
+    }
+}

@@ -1,0 +1,153 @@
+//! Trading an email and a password for a token.
+
+use std::fmt;
+
+use events::UserId;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use crate::accounts::Account;
+use crate::error::IdentityError;
+use crate::registration::normalized_email;
+use crate::{Identity, telemetry};
+
+/// A fresh token and whose it is.
+#[derive(Clone)]
+pub struct Login {
+    /// The bearer token.
+    pub token: SecretString,
+    /// When it stops being accepted, give or take the leeway.
+    pub expires_at: Timestamp,
+    /// Whom it speaks for.
+    pub account: Account,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("account", &self.account.id)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct CredentialRow {
+    user_id: String,
+    password_hash: String,
+}
+
+impl Identity {
+    /// Checks the password and mints a token.
+    ///
+    /// # Errors
+    /// [`IdentityError::BadCredentials`] for a wrong password and for an unknown email alike, after the same
+    /// work; [`IdentityError::Busy`] when too many checks are waiting.
+    pub async fn login(&self, email: &str, password: &SecretString) -> Result<Login, IdentityError> {
+        let credential = credential_by_email(&self.inner.db, &normalized_email(email)).await?;
+        let (user, hash) = credential.map(|row| (row.user_id, row.password_hash)).unzip();
+        let matches = self.inner.passwords.verify(password, hash).await?;
+        let Some(user) = user.filter(|_| matches) else {
+            metrics::counter!(telemetry::LOGINS_REFUSED).increment(1);
+            return Err(IdentityError::BadCredentials);
+        };
+        let user = UserId::try_new(user).map_err(|_| IdentityError::unknown_value("credentials.user_id"))?;
+        // An account deleted while its password was checked is as unknown as any other.
+        self.mint(&user).await.map_err(|error| match error {
+            IdentityError::NotFound => IdentityError::BadCredentials,
+            error => error,
+        })
+    }
+
+    /// Mints a token without a password. For the development issuer only, which the caller must check.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotFound`] when there is no such account.
+    pub async fn mint(&self, user: &UserId) -> Result<Login, IdentityError> {
+        let account = self.account(user).await?.ok_or(IdentityError::NotFound)?;
+        let (token, expires_at) =
+            self.inner
+                .tokens
+                .sign(self.inner.signing_keys.newest(), &account, self.inner.clock.now())?;
+        Ok(Login {
+            token,
+            expires_at,
+            account,
+        })
+    }
+}
+
+async fn credential_by_email(db: &SqlitePool, email: &str) -> Result<Option<CredentialRow>, IdentityError> {
+    let row = sqlx::query_as(
+        "-- credential_by_email
+         SELECT
+             credentials.user_id,
+             credentials.password_hash
+         FROM credentials
+         JOIN users ON users.id = credentials.user_id
+         WHERE
+             users.email = $1",
+    )
+    .bind(email)
+    .fetch_optional(db)
+    .await?;
+    Ok(row)
+}
+
+/// Sets the password of an account, or replaces it.
+pub(crate) async fn set_password(
+    tx: &mut SqliteConnection,
+    user: &UserId,
+    password_hash: &str,
+    at: Timestamp,
+) -> Result<(), IdentityError> {
+    sqlx::query(
+        "-- set_password
+         INSERT INTO credentials (
+             user_id,
+             password_hash,
+             changed_at
+         )
+         VALUES ($1, $2, $3)
+         ON CONFLICT (user_id) DO UPDATE
+         SET
+             password_hash = excluded.password_hash,
+             changed_at = excluded.changed_at",
+    )
+    .bind(user.as_str())
+    .bind(password_hash)
+    .bind(at.as_microsecond())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{anna, room};
+    use crate::{IdentityError, passwords};
+    use secrecy::SecretString;
+
+    #[tokio::test]
+    async fn an_unknown_email_costs_a_password_check_like_any_other() {
+        let (identity, _dir) = room().await;
+        identity.register(anna()).await.unwrap();
+        let all = identity.inner.passwords.occupy(passwords::ADMITTED_MAX).await;
+        for email in ["anna@example.test", "nobody@example.test"] {
+            let outcome = identity.login(email, &SecretString::from("wrong password")).await;
+            assert!(
+                matches!(outcome, Err(IdentityError::Busy)),
+                "{email}: {outcome:?}"
+            );
+        }
+        drop(all);
+        for email in ["anna@example.test", "nobody@example.test"] {
+            let outcome = identity.login(email, &SecretString::from("wrong password")).await;
+            assert!(
+                matches!(outcome, Err(IdentityError::BadCredentials)),
+                "{email}: {outcome:?}"
+            );
+        }
+    }
+}

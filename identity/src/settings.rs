@@ -1,0 +1,32 @@
+//! What the room is opened with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::seal::KeyEncryptionKey;
+
+/// How identity is set up. Read from configuration by the caller; nothing here is looked up.
+#[derive(Debug)]
+pub struct IdentitySettings {
+    /// The SQLite file. Made with mode 0600 where it does not exist.
+    pub database: PathBuf,
+    /// Seals master keys and signing keys at rest.
+    pub kek: KeyEncryptionKey,
+    /// The `iss` of our tokens, and the only one we accept.
+    pub issuer: String,
+    /// The `aud` of our tokens: every token names all of these, and is accepted for any of them.
+    pub audiences: Vec<String>,
+    /// How long a token lives.
+    pub token_ttl: Duration,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
+}
+
+/// What hashing a password costs. The cost is stored with each hash, so changing it affects new ones only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordCost {
+    /// Argon2id with 19 MiB, two passes, one lane: the first choice of OWASP's Password Storage Cheat Sheet.
+    Production,
+    /// Argon2id with the least memory it takes. Tests only: such a hash is quickly guessed.
+    Fast,
+}

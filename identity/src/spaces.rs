@@ -1,0 +1,390 @@
+//! Spaces: who shares records with whom.
+
+use events::{SpaceId, UserId};
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, SqliteExecutor};
+
+use crate::accounts::{self, Account};
+use crate::error::IdentityError;
+use crate::registration::refuse_unless;
+use crate::text_enum::text_enum;
+use crate::{Identity, store};
+
+/// Characters of a space's name, at most.
+const NAME_CHARS_MAX: usize = 200;
+
+/// Characters of the readable part of a slug, at most.
+const SLUG_WORDS_MAX: usize = 40;
+
+text_enum! {
+    /// What sort of group a space is for.
+    SpaceType stored in "spaces.type" {
+        /// One person's own. Made at registration; nobody else can join it.
+        Personal = "personal",
+        /// A brand.
+        Brand = "brand",
+        /// A club.
+        Club = "club",
+        /// A family.
+        Family = "family",
+        /// A team.
+        Team = "team",
+        /// A practice.
+        Practice = "practice",
+    }
+}
+
+text_enum! {
+    /// What a member may do in a space.
+    SpaceRole stored in "space_members.role" {
+        /// Everything; the space's encrypted fields are sealed with the owner's master key. One per space.
+        Owner = "owner",
+        /// Manage members.
+        Admin = "admin",
+        /// Use it.
+        Member = "member",
+    }
+}
+
+/// One account's place in one space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The space.
+    pub space_id: SpaceId,
+    /// The space's name.
+    pub name: String,
+    /// The space's name in addresses.
+    pub slug: String,
+    /// What sort of group the space is for.
+    pub space_type: SpaceType,
+    /// What the account may do in it.
+    pub role: SpaceRole,
+}
+
+/// A space to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSpace {
+    /// What members see, 1 to 200 characters.
+    pub name: String,
+    /// Any but [`SpaceType::Personal`], which registration makes.
+    pub space_type: SpaceType,
+}
+
+#[derive(sqlx::FromRow)]
+struct MembershipRow {
+    space_id: String,
+    name: String,
+    slug: String,
+    space_type: String,
+    role: String,
+}
+
+impl TryFrom<MembershipRow> for Membership {
+    type Error = IdentityError;
+
+    fn try_from(row: MembershipRow) -> Result<Self, IdentityError> {
+        Ok(Self {
+            space_id: SpaceId::try_new(row.space_id)
+                .map_err(|_| IdentityError::unknown_value("spaces.id"))?,
+            name: row.name,
+            slug: row.slug,
+            space_type: SpaceType::from_column(&row.space_type)?,
+            role: SpaceRole::from_column(&row.role)?,
+        })
+    }
+}
+
+impl Identity {
+    /// The spaces an account is in: its personal one first, then in the order it joined.
+    pub async fn spaces_of(&self, user: &UserId) -> Result<Vec<Membership>, IdentityError> {
+        let rows: Vec<MembershipRow> = sqlx::query_as(
+            "-- spaces_of
+             SELECT
+                 spaces.id AS space_id,
+                 spaces.name,
+                 spaces.slug,
+                 spaces.type AS space_type,
+                 space_members.role
+             FROM space_members
+             JOIN spaces ON spaces.id = space_members.space_id
+             WHERE
+                 space_members.user_id = $1
+             ORDER BY
+                 spaces.type = 'personal' DESC,
+                 space_members.joined_at,
+                 spaces.id",
+        )
+        .bind(user.as_str())
+        .fetch_all(&self.inner.db)
+        .await?;
+        rows.into_iter().map(Membership::try_from).collect()
+    }
+
+    /// The account's place in the space; `None` for a stranger, and for a space that does not exist.
+    pub async fn membership(
+        &self,
+        space: &SpaceId,
+        user: &UserId,
+    ) -> Result<Option<Membership>, IdentityError> {
+        membership(&self.inner.db, space, user).await
+    }
+
+    /// The account's personal space.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotFound`] when there is no such account.
+    pub async fn personal_space(&self, user: &UserId) -> Result<SpaceId, IdentityError> {
+        let space: Option<String> = sqlx::query_scalar(
+            "-- personal_space
+             SELECT id
+             FROM spaces
+             WHERE
+                 personal_of = $1",
+        )
+        .bind(user.as_str())
+        .fetch_optional(&self.inner.db)
+        .await?;
+        let space = space.ok_or(IdentityError::NotFound)?;
+        SpaceId::try_new(space).map_err(|_| IdentityError::unknown_value("spaces.id"))
+    }
+
+    /// Makes a space that `owner` owns.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidField`] for a personal space or a bad name; [`IdentityError::NotFound`] when there
+    /// is no such account.
+    pub async fn create_space(&self, owner: &UserId, space: NewSpace) -> Result<Membership, IdentityError> {
+        let name = space.name.trim().to_owned();
+        let one_line =
+            (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        refuse_unless(
+            one_line,
+            "name",
+            format!("must be 1 to {NAME_CHARS_MAX} characters on one line"),
+        )?;
+        let shared = space.space_type != SpaceType::Personal;
+        refuse_unless(
+            shared,
+            "type",
+            "must not be personal; registration makes that space".to_owned(),
+        )?;
+        let now = self.inner.clock.now();
+        let space_id = SpaceId::from(self.inner.ids.uuid());
+        let made = Membership {
+            slug: slug(&name, &space_id),
+            space_id,
+            name,
+            space_type: space.space_type,
+            role: SpaceRole::Owner,
+        };
+        let mut tx = store::begin(&self.inner.db).await?;
+        accounts::by_id(&mut *tx, owner)
+            .await?
+            .ok_or(IdentityError::NotFound)?;
+        insert_space(&mut tx, &made, None, now).await?;
+        insert_member(&mut tx, &made.space_id, owner, SpaceRole::Owner, now).await?;
+        tx.commit().await?;
+        Ok(made)
+    }
+
+    /// Lets an account into a space, or changes its role there.
+    ///
+    /// # Errors
+    /// [`IdentityError::InvalidField`] when the space is personal, when the role is owner, or when the member is
+    /// the owner; [`IdentityError::NotFound`] when there is no such space or account.
+    pub async fn add_member(
+        &self,
+        space: &SpaceId,
+        user: &UserId,
+        role: SpaceRole,
+    ) -> Result<(), IdentityError> {
+        refuse_unless(
+            role != SpaceRole::Owner,
+            "role",
+            "must be admin or member".to_owned(),
+        )?;
+        let mut tx = store::begin(&self.inner.db).await?;
+        let space_type = space_type(&mut *tx, space)
+            .await?
+            .ok_or(IdentityError::NotFound)?;
+        let shared = space_type != SpaceType::Personal;
+        refuse_unless(shared, "space", "is personal; nobody else can join it".to_owned())?;
+        accounts::by_id(&mut *tx, user)
+            .await?
+            .ok_or(IdentityError::NotFound)?;
+        let present = membership(&mut *tx, space, user).await?;
+        let is_owner = present.is_some_and(|present| present.role == SpaceRole::Owner);
+        refuse_unless(
+            !is_owner,
+            "member",
+            "owns the space and stays its owner".to_owned(),
+        )?;
+        insert_member(&mut tx, space, user, role, self.inner.clock.now()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Makes the personal space of a new account.
+pub(crate) async fn insert_personal(
+    tx: &mut SqliteConnection,
+    space_id: &SpaceId,
+    account: &Account,
+) -> Result<(), IdentityError> {
+    let space = Membership {
+        space_id: space_id.clone(),
+        name: account.name.clone(),
+        slug: slug(&account.name, space_id),
+        space_type: SpaceType::Personal,
+        role: SpaceRole::Owner,
+    };
+    insert_space(tx, &space, Some(&account.id), account.created_at).await?;
+    insert_member(tx, space_id, &account.id, SpaceRole::Owner, account.created_at).await
+}
+
+async fn insert_space(
+    tx: &mut SqliteConnection,
+    space: &Membership,
+    personal_of: Option<&UserId>,
+    now: Timestamp,
+) -> Result<(), IdentityError> {
+    sqlx::query(
+        "-- insert_space
+         INSERT INTO spaces (
+             id,
+             type,
+             name,
+             slug,
+             personal_of,
+             created_at
+         )
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(space.space_id.as_str())
+    .bind(space.space_type.as_str())
+    .bind(&space.name)
+    .bind(&space.slug)
+    .bind(personal_of.map(UserId::as_str))
+    .bind(now.as_microsecond())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_member(
+    tx: &mut SqliteConnection,
+    space: &SpaceId,
+    user: &UserId,
+    role: SpaceRole,
+    now: Timestamp,
+) -> Result<(), IdentityError> {
+    sqlx::query(
+        "-- insert_member
+         INSERT INTO space_members (
+             space_id,
+             user_id,
+             role,
+             joined_at
+         )
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (space_id, user_id) DO UPDATE
+         SET
+             role = excluded.role",
+    )
+    .bind(space.as_str())
+    .bind(user.as_str())
+    .bind(role.as_str())
+    .bind(now.as_microsecond())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn membership(
+    db: impl SqliteExecutor<'_>,
+    space: &SpaceId,
+    user: &UserId,
+) -> Result<Option<Membership>, IdentityError> {
+    let row: Option<MembershipRow> = sqlx::query_as(
+        "-- membership
+         SELECT
+             spaces.id AS space_id,
+             spaces.name,
+             spaces.slug,
+             spaces.type AS space_type,
+             space_members.role
+         FROM space_members
+         JOIN spaces ON spaces.id = space_members.space_id
+         WHERE
+             space_members.space_id = $1
+             AND space_members.user_id = $2",
+    )
+    .bind(space.as_str())
+    .bind(user.as_str())
+    .fetch_optional(db)
+    .await?;
+    row.map(Membership::try_from).transpose()
+}
+
+async fn space_type(
+    db: impl SqliteExecutor<'_>,
+    space: &SpaceId,
+) -> Result<Option<SpaceType>, IdentityError> {
+    let text: Option<String> = sqlx::query_scalar(
+        "-- space_type
+         SELECT type
+         FROM spaces
+         WHERE
+             id = $1",
+    )
+    .bind(space.as_str())
+    .fetch_optional(db)
+    .await?;
+    text.map(|text| SpaceType::from_column(&text)).transpose()
+}
+
+/// A name for addresses: the readable letters of `name`, and enough of the id to be the only one.
+fn slug(name: &str, id: &SpaceId) -> String {
+    let mut words = String::new();
+    for c in name.chars().take(SLUG_WORDS_MAX) {
+        if c.is_ascii_alphanumeric() {
+            words.push(c.to_ascii_lowercase());
+        } else if !words.is_empty() && !words.ends_with('-') {
+            words.push('-');
+        }
+    }
+    let unique: String = id
+        .as_str()
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(12)
+        .collect();
+    let words = words.trim_end_matches('-');
+    if words.is_empty() {
+        unique
+    } else {
+        format!("{words}-{unique}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_slug_is_safe_in_an_address_whatever_the_name(name in "\\PC{1,200}") {
+            let slug = slug(&name, &SpaceId::derived(&[&name]));
+            prop_assert!((1..=100).contains(&slug.len()));
+            prop_assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", slug);
+        }
+    }
+
+    #[test]
+    fn a_slug_keeps_what_is_readable_of_the_name() {
+        let id: SpaceId = "018f0000-0000-7000-8000-000000000001".parse().unwrap();
+        assert_eq!(slug("  Anna & Ben!", &id), "anna-ben-018f00000000");
+        assert_eq!(slug("日本", &id), "018f00000000");
+    }
+}

@@ -1,0 +1,245 @@
+//! What is in a token, and what must be in one.
+//!
+//! `jsonwebtoken` reads tokens and checks their signatures. What the claims say is judged here, all in one place,
+//! and the library's own judgement is switched off: it passes over a claim of the wrong type unless told not to,
+//! accepts an issuer or audience array with ours somewhere in it, and asks the machine for the time, where ours
+//! must be that of the clock handed in, virtual days included.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Header, Validation};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::accounts::Account;
+use crate::authenticate::TokenError;
+use crate::error::{CryptoError, IdentityError};
+use crate::registration::refuse_unless;
+use crate::signing_keys::{SigningKey, SigningKeys};
+
+/// How far clocks may differ, seconds.
+const LEEWAY_S: u64 = 30;
+
+/// Bytes of the longest token that is looked at; ours have about 700.
+pub(crate) const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// What every token of ours says, and what every token must say.
+#[derive(Debug)]
+pub(crate) struct TokenRules {
+    issuer: String,
+    audiences: Vec<String>,
+    ttl_s: u64,
+}
+
+/// What we write. Old clients read `email`, `role` and `tier` from the token; we ourselves never do: they are
+/// looked up, so that a change counts at once.
+#[derive(Serialize)]
+struct OurClaims<'a> {
+    iss: &'a str,
+    aud: &'a [String],
+    sub: &'a str,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    email: &'a str,
+    role: &'a str,
+    tier: &'a str,
+}
+
+/// What anybody may have written. Each claim is taken as it is, so that its shape can be judged by name.
+#[derive(Deserialize)]
+struct AnyClaims {
+    iss: Option<Value>,
+    aud: Option<Value>,
+    sub: Option<Value>,
+    exp: Option<Value>,
+    nbf: Option<Value>,
+}
+
+/// A token whose signature and claims hold; whether now is its time is asked on every use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) kid: String,
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    pub(crate) expires_at: Timestamp,
+    expires_at_s: u64,
+    not_before_s: u64,
+}
+
+impl Verified {
+    /// Whether `now` is between the token's instants, give or take the leeway.
+    pub(crate) fn check_time(&self, now: Timestamp) -> Result<(), TokenError> {
+        let now_s = seconds(now);
+        if now_s >= self.expires_at_s.saturating_add(LEEWAY_S) {
+            return Err(TokenError::Expired);
+        }
+        if now_s.saturating_add(LEEWAY_S) < self.not_before_s {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+impl TokenRules {
+    pub(crate) fn try_new(
+        issuer: String,
+        audiences: Vec<String>,
+        ttl: Duration,
+    ) -> Result<Self, IdentityError> {
+        refuse_unless(!issuer.is_empty(), "issuer", "must not be empty".to_owned())?;
+        let named = !audiences.is_empty() && audiences.iter().all(|audience| !audience.is_empty());
+        refuse_unless(
+            named,
+            "audiences",
+            "must name at least one, none of them empty".to_owned(),
+        )?;
+        refuse_unless(
+            ttl.as_secs() > 0,
+            "token_ttl",
+            "must be at least one second".to_owned(),
+        )?;
+        // Chosen by name: were another one compiled in beside it, the library would choose neither and panic.
+        // An error says that one was chosen before, which is as good.
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        Ok(Self {
+            issuer,
+            audiences,
+            ttl_s: ttl.as_secs(),
+        })
+    }
+
+    /// A token for `account`, and when it ends.
+    pub(crate) fn sign(
+        &self,
+        key: &SigningKey,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<(SecretString, Timestamp), IdentityError> {
+        let issued_s = seconds(now);
+        let expires_s = issued_s.saturating_add(self.ttl_s);
+        let expires_at = instant(expires_s).ok_or(CryptoError::NotSigned)?;
+        let claims = OurClaims {
+            iss: &self.issuer,
+            aud: &self.audiences,
+            sub: account.id.as_str(),
+            iat: issued_s,
+            nbf: issued_s,
+            exp: expires_s,
+            email: &account.email,
+            role: account.role.as_str(),
+            tier: account.tier.as_str(),
+        };
+        let token = jsonwebtoken::encode(&header_of(key), &claims, &key.private)
+            .map_err(|_| CryptoError::NotSigned)?;
+        Ok((token.into(), expires_at))
+    }
+
+    /// Checks everything about `token` but the time.
+    pub(crate) fn verify(&self, keys: &SigningKeys, token: &str) -> Result<Verified, TokenError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|error| refusal(error.kind()))?;
+        if header.alg != Algorithm::EdDSA {
+            return Err(TokenError::WrongAlgorithm);
+        }
+        let key = header
+            .kid
+            .as_deref()
+            .and_then(|kid| keys.find(kid))
+            .ok_or(TokenError::UnknownKey)?;
+        // Nothing more and nothing else than we write: no `crit`, no `jku`, no embedded key, no other `typ`.
+        if header != header_of(key) {
+            return Err(TokenError::Malformed);
+        }
+        let claims = jsonwebtoken::decode::<AnyClaims>(token, &key.public, &signature_only())
+            .map_err(|error| refusal(error.kind()))?
+            .claims;
+        self.judge(&key.kid, &claims)
+    }
+
+    /// Whether every claim is there, has its shape, and is about us.
+    fn judge(&self, kid: &str, claims: &AnyClaims) -> Result<Verified, TokenError> {
+        let issuer = text("iss", claims.iss.as_ref())?;
+        if issuer != self.issuer {
+            return Err(TokenError::WrongIssuer);
+        }
+        if !self.is_for_us(claims.aud.as_ref().ok_or(TokenError::MissingClaim("aud"))?)? {
+            return Err(TokenError::WrongAudience);
+        }
+        let subject = text("sub", claims.sub.as_ref())?;
+        let expires_at_s = whole_seconds("exp", claims.exp.as_ref())?;
+        let not_before_s = whole_seconds("nbf", claims.nbf.as_ref())?;
+        Ok(Verified {
+            kid: kid.to_owned(),
+            subject,
+            issuer,
+            expires_at: instant(expires_at_s).ok_or(TokenError::MalformedClaim("exp"))?,
+            expires_at_s,
+            not_before_s,
+        })
+    }
+
+    /// One of our audiences, or an array of nothing but ours: a token that is also for somebody else could be
+    /// replayed to us by them.
+    fn is_for_us(&self, audience: &Value) -> Result<bool, TokenError> {
+        let ours = |audience: &str| self.audiences.iter().any(|ours| ours == audience);
+        match audience {
+            Value::String(audience) => Ok(ours(audience)),
+            Value::Array(audiences) if !audiences.is_empty() => {
+                let audiences: Option<Vec<&str>> = audiences.iter().map(Value::as_str).collect();
+                let audiences = audiences.ok_or(TokenError::MalformedClaim("aud"))?;
+                Ok(audiences.into_iter().all(ours))
+            }
+            _ => Err(TokenError::MalformedClaim("aud")),
+        }
+    }
+}
+
+/// The header of every token signed with `key`.
+fn header_of(key: &SigningKey) -> Header {
+    let mut header = Header::new(Algorithm::EdDSA);
+    header.kid = Some(key.kid.clone());
+    header
+}
+
+/// The library checks the signature and nothing else; [`TokenRules::judge`] does the rest.
+fn signature_only() -> Validation {
+    let mut rules = Validation::new(Algorithm::EdDSA);
+    rules.required_spec_claims.clear();
+    rules.validate_exp = false;
+    rules.validate_nbf = false;
+    rules.validate_aud = false;
+    rules
+}
+
+fn text(claim: &'static str, value: Option<&Value>) -> Result<String, TokenError> {
+    match value {
+        None => Err(TokenError::MissingClaim(claim)),
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        Some(_) => Err(TokenError::MalformedClaim(claim)),
+    }
+}
+
+fn whole_seconds(claim: &'static str, value: Option<&Value>) -> Result<u64, TokenError> {
+    let value = value.ok_or(TokenError::MissingClaim(claim))?;
+    value.as_u64().ok_or(TokenError::MalformedClaim(claim))
+}
+
+/// Seconds since the epoch; before it, zero.
+fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_second()).unwrap_or(0)
+}
+
+fn instant(seconds: u64) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+}
+
+/// What the library's refusal means to a caller.
+fn refusal(kind: &ErrorKind) -> TokenError {
+    match kind {
+        ErrorKind::InvalidSignature => TokenError::BadSignature,
+        _ => TokenError::Malformed,
+    }
+}

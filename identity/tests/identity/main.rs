@@ -1,0 +1,10 @@
+//! What others see of identity, on real SQLite files.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where its setup fails")]
+
+mod accounts;
+mod deletion;
+mod keys_at_rest;
+mod room;
+mod spaces;
+mod tokens;

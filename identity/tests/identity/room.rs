@@ -1,0 +1,122 @@
+//! A room of one test's own, that can be closed and opened again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::testing::sample_time;
+use events::{Ids, ManualClock, SystemIds};
+use identity::{
+    Account, AccountKind, Identity, IdentityError, IdentitySettings, KeyEncryptionKey, PasswordCost,
+    PersonaAccount, Registration, Role, Tier,
+};
+use secrecy::SecretString;
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tempfile::TempDir;
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+pub(crate) struct Room {
+    pub(crate) identity: Identity,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) dir: TempDir,
+}
+
+impl Room {
+    pub(crate) async fn open() -> Self {
+        Self::open_with(Arc::new(SystemIds)).await
+    }
+
+    pub(crate) async fn open_with(ids: Arc<dyn Ids>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(sample_time()));
+        let settings = settings(&dir, KeyEncryptionKey::new("kek-2026", [7; 32]));
+        let identity = Identity::open(settings, clock.clone(), ids).await.unwrap();
+        Self { identity, clock, dir }
+    }
+
+    /// Closes it, and opens the same file with `kek`.
+    pub(crate) async fn reopen_with(
+        self,
+        kek: KeyEncryptionKey,
+    ) -> (Result<Identity, IdentityError>, TempDir) {
+        self.identity.close().await;
+        let opened = Identity::open(settings(&self.dir, kek), self.clock.clone(), Arc::new(SystemIds)).await;
+        (opened, self.dir)
+    }
+
+    /// Closes it, and opens it as it was.
+    pub(crate) async fn reopen(self) -> Self {
+        let clock = self.clock.clone();
+        let (identity, dir) = self.reopen_with(KeyEncryptionKey::new("kek-2026", [7; 32])).await;
+        Self {
+            identity: identity.unwrap(),
+            clock,
+            dir,
+        }
+    }
+
+    /// The same file, seen from beside the room.
+    pub(crate) async fn sql(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new()
+            .filename(database(&self.dir))
+            .foreign_keys(true);
+        SqliteConnection::connect_with(&options).await.unwrap()
+    }
+
+    pub(crate) async fn person(&self, name: &str) -> Account {
+        self.identity.register(person(name)).await.unwrap()
+    }
+
+    pub(crate) async fn token(&self, account: &Account) -> String {
+        use secrecy::ExposeSecret as _;
+        self.identity
+            .mint(&account.id)
+            .await
+            .unwrap()
+            .token
+            .expose_secret()
+            .to_owned()
+    }
+}
+
+pub(crate) fn database(dir: &TempDir) -> PathBuf {
+    dir.path().join("identity.db")
+}
+
+pub(crate) fn settings(dir: &TempDir, kek: KeyEncryptionKey) -> IdentitySettings {
+    IdentitySettings {
+        database: database(dir),
+        kek,
+        issuer: "https://dramatis.test".to_owned(),
+        audiences: vec!["mana".to_owned(), "https://dramatis.test/mcp".to_owned()],
+        token_ttl: Duration::from_hours(1),
+        password_cost: PasswordCost::Fast,
+    }
+}
+
+pub(crate) fn password() -> SecretString {
+    SecretString::from(PASSWORD)
+}
+
+pub(crate) fn person(name: &str) -> Registration {
+    Registration {
+        email: format!("{}@example.test", name.to_lowercase()),
+        password: password(),
+        name: Some(name.to_owned()),
+        kind: AccountKind::Human,
+        role: Role::User,
+        tier: Tier::Free,
+        time_zone: None,
+    }
+}
+
+pub(crate) fn persona(name: &str) -> PersonaAccount {
+    PersonaAccount {
+        email: format!("persona.{}@mana.test", name.to_lowercase()),
+        name: name.to_owned(),
+        password: password(),
+        time_zone: Some("Europe/Berlin".to_owned()),
+    }
+}
