@@ -1,5 +1,7 @@
 //! `docs/events.md` says what the code says: every type with its version, every field of each, nothing else.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

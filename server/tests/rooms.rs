@@ -3,6 +3,8 @@
 //! What a room may touch is a promise about the whole program ("actors never see a table"); a dependency is how
 //! it would be broken, so dependencies are what is checked.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
