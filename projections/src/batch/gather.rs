@@ -1,0 +1,104 @@
+//! Closing batches: large while there is much to fold, at once when there is not.
+
+use std::time::Duration;
+
+use events::{Clock, CodecError, CommitStream, Delivery, LogError, StreamSeq};
+use futures::{FutureExt as _, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::FoldError;
+
+/// Commits in one transaction at most. Larger batches gain nothing more and hold the write lock longer.
+pub(crate) const BATCH_COMMITS_MAX: usize = 2_000;
+/// How long a batch stays open while more is known to come.
+const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
+
+/// How to gather.
+#[derive(Debug)]
+pub(crate) struct Gather<'a> {
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) cancel: &'a CancellationToken,
+    /// Commits in one batch at most.
+    pub(crate) commits_max: usize,
+    /// Where the log was last known to end. Before it, a pause of the stream is no reason to close a batch.
+    pub(crate) log_end: StreamSeq,
+    /// The last commit wanted.
+    pub(crate) stop_at: StreamSeq,
+    /// How long to wait for a first commit.
+    pub(crate) silence: Duration,
+}
+
+/// What is to happen once the batch is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Gather the next.
+    Continue,
+    /// Nothing came within `silence`.
+    Silent,
+    /// Nothing more is wanted.
+    Reached,
+    /// Somebody asked to stop.
+    Cancelled,
+}
+
+impl Gather<'_> {
+    /// Takes what follows `after` off the stream. The batch is whole and in order whatever `then` says, and may be
+    /// folded before an error of the stream is looked at.
+    pub(crate) async fn next(
+        &self,
+        commits: &mut CommitStream,
+        after: StreamSeq,
+    ) -> (Vec<Delivery>, Result<Then, FoldError>) {
+        let mut batch = Vec::new();
+        let mut at = after;
+        // The losing branches hold nothing: a delivery is taken off the stream only by the branch that won.
+        let mut item = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return (batch, Ok(Then::Cancelled)),
+            item = commits.next() => item,
+            () = self.clock.sleep(self.silence) => return (batch, Ok(Then::Silent)),
+        };
+        let close_at = self.clock.monotonic() + BATCH_AGE_MAX;
+        loop {
+            match readable(item) {
+                // Sent again after a reconnect.
+                Ok(delivery) if delivery.seq() <= at => {}
+                Ok(delivery) if delivery.seq() > self.stop_at => return (batch, Ok(Then::Reached)),
+                Ok(delivery) => {
+                    at = delivery.seq();
+                    batch.push(delivery);
+                }
+                Err(error) => return (batch, Err(error)),
+            }
+            if at >= self.stop_at {
+                return (batch, Ok(Then::Reached));
+            }
+            let left = close_at.saturating_sub(self.clock.monotonic());
+            if batch.len() >= self.commits_max || left.is_zero() {
+                return (batch, Ok(Then::Continue));
+            }
+            item = match commits.next().now_or_never() {
+                Some(item) => item,
+                None if at >= self.log_end => return (batch, Ok(Then::Continue)),
+                None => tokio::select! {
+                    biased;
+                    () = self.cancel.cancelled() => return (batch, Ok(Then::Cancelled)),
+                    item = commits.next() => item,
+                    () = self.clock.sleep(left) => return (batch, Ok(Then::Continue)),
+                },
+            };
+        }
+    }
+}
+
+/// A delivery that may be folded or parked. What a newer program wrote may be neither: it waits for an upgrade.
+fn readable(item: Option<Result<Delivery, LogError>>) -> Result<Delivery, FoldError> {
+    match item {
+        Some(Ok(Delivery::Undecodable(message))) if matches!(message.error, CodecError::Newer { .. }) => Err(
+            FoldError::halt(format!("commit {}: {}", message.seq, message.error)),
+        ),
+        Some(Ok(delivery)) => Ok(delivery),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(LogError::Unavailable("the stream ended".to_owned()).into()),
+    }
+}

@@ -1,0 +1,211 @@
+//! Why a fold stops, and what is to be done about it: the decision is in the error.
+
+use std::error::Error;
+
+use events::LogError;
+use serde::{Deserialize, Serialize};
+use sqlx::error::{DatabaseError, ErrorKind};
+
+use crate::tables::TablesError;
+
+/// What folding says when it cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// Something outside is not there or busy; the same fold may succeed later.
+    #[error("{reason}")]
+    Retry {
+        /// What is missing, in words.
+        reason: String,
+        /// What it said.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// This commit can be neither read nor folded; the others can.
+    #[error("{reason}")]
+    Park {
+        /// At which step.
+        stage: Stage,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Going on would make the tables wrong. A person decides; the text says how.
+    #[error("{reason}")]
+    Halt {
+        /// Why, and how to mend it.
+        reason: String,
+    },
+}
+
+/// The step at which a commit was parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// It could not be read as a commit.
+    Decode,
+    /// It was read, and does not fit what was folded before.
+    Fold,
+}
+
+impl Stage {
+    /// The word used in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Fold => "fold",
+        }
+    }
+}
+
+impl FoldError {
+    pub(crate) fn halt(reason: impl Into<String>) -> Self {
+        Self::Halt {
+            reason: reason.into(),
+        }
+    }
+
+    /// A commit that was read but cannot be folded.
+    pub(crate) fn park(reason: impl Into<String>) -> Self {
+        Self::Park {
+            stage: Stage::Fold,
+            reason: reason.into(),
+        }
+    }
+
+    fn retry(reason: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Retry {
+            reason: reason.into(),
+            source: Some(Box::new(source)),
+        }
+    }
+}
+
+impl From<LogError> for FoldError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Unavailable(_) => Self::retry(error.to_string(), error),
+            // Both say themselves what to do: mend the server, or upgrade this program.
+            LogError::Unfit(_) | LogError::Codec(_) => Self::halt(error.to_string()),
+        }
+    }
+}
+
+impl From<TablesError> for FoldError {
+    fn from(error: TablesError) -> Self {
+        match error {
+            TablesError::Database(error) => error.into(),
+            TablesError::Open { .. } | TablesError::NewerSchema { .. } | TablesError::Migrate { .. } => {
+                Self::halt(error_chain(&error))
+            }
+        }
+    }
+}
+
+impl From<sqlx::Error> for FoldError {
+    /// A row the tables refuse is the commit's fault; a missing table or a damaged file concerns every commit;
+    /// locks, full disks and lost connections pass.
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(refusal) if is_constraint(refusal.as_ref()) => {
+                Self::park(error.to_string())
+            }
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
+                Self::park(error.to_string())
+            }
+            sqlx::Error::Database(refusal) if is_damage(refusal.as_ref()) => Self::halt(format!(
+                "the tables are damaged or not ours ({refusal}); move the file away and run `dramatis rebuild`"
+            )),
+            _ => Self::retry(format!("the database does not take the fold: {error}"), error),
+        }
+    }
+}
+
+/// SQLite's result codes, the low byte of the extended ones.
+mod sqlite_code {
+    /// Unknown table or column, or SQL it does not understand.
+    pub(super) const ERROR: i64 = 1;
+    pub(super) const CORRUPT: i64 = 11;
+    pub(super) const TOO_BIG: i64 = 18;
+    pub(super) const CONSTRAINT: i64 = 19;
+    pub(super) const NOT_A_DATABASE: i64 = 26;
+}
+
+fn code(refusal: &dyn DatabaseError) -> Option<i64> {
+    refusal
+        .code()
+        .and_then(|code| code.parse::<i64>().ok())
+        .map(|code| code & 0xff)
+}
+
+fn is_constraint(refusal: &dyn DatabaseError) -> bool {
+    !matches!(refusal.kind(), ErrorKind::Other)
+        || matches!(
+            code(refusal),
+            Some(sqlite_code::CONSTRAINT | sqlite_code::TOO_BIG)
+        )
+}
+
+fn is_damage(refusal: &dyn DatabaseError) -> bool {
+    matches!(
+        code(refusal),
+        Some(sqlite_code::ERROR | sqlite_code::CORRUPT | sqlite_code::NOT_A_DATABASE)
+    )
+}
+
+/// `error` and its causes in one line, for a reason that stands alone.
+fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions as _, Executor as _};
+
+    #[tokio::test]
+    async fn a_lock_is_waited_for_a_refused_row_is_parked_and_a_missing_table_halts() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(dir.path().join("any.db"))
+            .create_if_missing(true)
+            .busy_timeout(Duration::ZERO);
+        let mut one = options.connect().await.unwrap();
+        let mut other = options.connect().await.unwrap();
+        one.execute("CREATE TABLE stars (rating BIGINT NOT NULL UNIQUE CHECK (rating > 0))")
+            .await
+            .unwrap();
+
+        for refused in [
+            "INSERT INTO stars VALUES (0)",
+            "INSERT INTO stars VALUES (NULL)",
+            "INSERT INTO stars VALUES (1), (1)",
+        ] {
+            let error = FoldError::from(one.execute(refused).await.unwrap_err());
+            assert!(
+                matches!(
+                    error,
+                    FoldError::Park {
+                        stage: Stage::Fold,
+                        ..
+                    }
+                ),
+                "{refused}: {error:?}"
+            );
+        }
+        let error = FoldError::from(one.execute("INSERT INTO planets VALUES (0)").await.unwrap_err());
+        assert!(matches!(error, FoldError::Halt { .. }), "{error:?}");
+
+        one.execute("BEGIN IMMEDIATE").await.unwrap();
+        let error = FoldError::from(other.execute("BEGIN IMMEDIATE").await.unwrap_err());
+        assert!(matches!(error, FoldError::Retry { .. }), "{error:?}");
+    }
+}

@@ -1,0 +1,246 @@
+//! The fold loop: follows the log from the checkpoint and keeps the tables up with it, whatever comes and goes.
+
+mod handle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::{Clock, CommitStream, Delivery, EventLog, LogState, StreamSeq};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, Then, fold_batch};
+use crate::checkpoint::Checkpoint;
+use crate::error::FoldError;
+use crate::fork;
+use crate::tables::Tables;
+
+pub use handle::{ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
+
+/// Pause after the first failure; doubled after each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long a stream may say nothing before the log is asked whether there is more.
+const SILENCE_MIN: Duration = Duration::from_secs(2);
+/// The same, once asking has led to nothing several times: the log's end may have been purged.
+const SILENCE_MAX: Duration = Duration::from_secs(64);
+/// How old the last fork check may be when a batch is folded. A log that restarts shows it in no other way.
+const FORK_CHECK_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// Keeps the tables equal to a fold of the log. Any number may run on one database; each commit is folded by one.
+#[derive(Debug)]
+pub struct Projector {
+    // dependencies
+    log: Arc<dyn EventLog>,
+    tables: Tables,
+    clock: Arc<dyn Clock>,
+    // configuration
+    batch_commits_max: usize,
+    // state
+    pause: Duration,
+    silence: Duration,
+    status: watch::Sender<ProjectorStatus>,
+}
+
+/// Why following ended without an error.
+#[derive(Debug)]
+enum Ended {
+    Cancelled,
+    /// The stream stalled, or the checkpoint is not where the stream continues.
+    Anew,
+}
+
+/// One stretch of following: from a fork check until the stream is given up.
+struct Following {
+    checkpoint: Option<Checkpoint>,
+    state: LogState,
+    checked_at: Duration,
+    commits: CommitStream,
+}
+
+impl Following {
+    fn seq(&self) -> StreamSeq {
+        Checkpoint::seq_of(self.checkpoint.as_ref())
+    }
+}
+
+impl Projector {
+    /// A projector and the handle others watch it by. It does nothing until [`Projector::run`].
+    pub fn new(log: Arc<dyn EventLog>, tables: Tables, clock: Arc<dyn Clock>) -> (Self, ProjectorHandle) {
+        handle::describe_metrics();
+        let status = watch::Sender::new(ProjectorStatus::default());
+        let handle = ProjectorHandle::new(status.subscribe());
+        let projector = Self {
+            log,
+            tables,
+            clock,
+            batch_commits_max: BATCH_COMMITS_MAX,
+            pause: PAUSE_MIN,
+            silence: SILENCE_MIN,
+            status,
+        };
+        (projector, handle)
+    }
+
+    /// Sets how many commits one transaction holds at most; 2,000 unless said otherwise, at least 1.
+    #[must_use]
+    pub fn with_batch_commits_max(mut self, commits: usize) -> Self {
+        self.batch_commits_max = commits.max(1);
+        self
+    }
+
+    /// Folds until `cancel`, then commits what it has and returns. An absent log or a busy database is waited for.
+    ///
+    /// # Errors
+    /// [`FoldError::Halt`] when going on would make the tables wrong: the log is another one, was written by a newer
+    /// program, or the tables are damaged. The reason says what to do.
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), FoldError> {
+        loop {
+            let error = match Box::pin(self.follow(&cancel)).await {
+                Ok(Ended::Cancelled) => return Ok(()),
+                Ok(Ended::Anew) => continue,
+                Err(error) => error,
+            };
+            if !matches!(error, FoldError::Retry { .. }) {
+                tracing::error!(%error, "folding halted");
+                self.status.send_modify(|status| status.halt(error.to_string()));
+                return Err(error);
+            }
+            tracing::warn!(%error, pause_ms = self.pause.as_millis(), "folding waits");
+            self.status
+                .send_modify(|status| status.reason = Some(error.to_string()));
+            tokio::select! {
+                // Nothing is lost with the pause.
+                () = cancel.cancelled() => return Ok(()),
+                () = self.clock.sleep(self.pause) => self.pause = (self.pause * 2).min(PAUSE_MAX),
+            }
+        }
+    }
+
+    /// Follows the log from the checkpoint as long as that goes well.
+    async fn follow(&mut self, cancel: &CancellationToken) -> Result<Ended, FoldError> {
+        let mut following = tokio::select! {
+            biased;
+            // Nothing was begun that would have to be ended.
+            () = cancel.cancelled() => return Ok(Ended::Cancelled),
+            following = self.begin() => following?,
+        };
+        loop {
+            let gather = Gather {
+                clock: self.clock.as_ref(),
+                cancel,
+                commits_max: self.batch_commits_max,
+                log_end: following.state.last_seq,
+                stop_at: StreamSeq(u64::MAX),
+                silence: self.silence,
+            };
+            let after = following.seq();
+            let (batch, then) = gather.next(&mut following.commits, after).await;
+            if !batch.is_empty() {
+                self.check_fork_at_times(&mut following).await?;
+                if let Some(ended) = self.fold(&mut following, batch).await? {
+                    return Ok(ended);
+                }
+            }
+            match then? {
+                Then::Continue | Then::Reached => {}
+                Then::Cancelled => return Ok(Ended::Cancelled),
+                Then::Silent => {
+                    self.check_fork(&mut following).await?;
+                    if following.state.last_seq > following.seq() {
+                        tracing::warn!(
+                            checkpoint = following.seq().0,
+                            log_end = following.state.last_seq.0,
+                            "the log has more but nothing arrives; following it anew"
+                        );
+                        self.silence = (self.silence * 2).min(SILENCE_MAX);
+                        return Ok(Ended::Anew);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<Following, FoldError> {
+        let checkpoint = self.tables.checkpoint().await?;
+        let parked = self.tables.parked_count().await?;
+        let state = self.log.state().await?;
+        fork::check(self.log.as_ref(), checkpoint.as_ref(), &state).await?;
+        let seq = Checkpoint::seq_of(checkpoint.as_ref());
+        let commits = self.log.follow(seq).await?;
+        self.status.send_modify(|status| status.run_at(seq, parked));
+        handle::show(seq, state.last_seq, parked);
+        Ok(Following {
+            checkpoint,
+            state,
+            checked_at: self.clock.monotonic(),
+            commits,
+        })
+    }
+
+    async fn check_fork_at_times(&self, following: &mut Following) -> Result<(), FoldError> {
+        let age = self.clock.monotonic().saturating_sub(following.checked_at);
+        if age < FORK_CHECK_AGE_MAX {
+            Ok(())
+        } else {
+            self.check_fork(following).await
+        }
+    }
+
+    async fn check_fork(&self, following: &mut Following) -> Result<(), FoldError> {
+        following.state = self.log.state().await?;
+        fork::check(self.log.as_ref(), following.checkpoint.as_ref(), &following.state).await?;
+        following.checked_at = self.clock.monotonic();
+        handle::show(
+            following.seq(),
+            following.state.last_seq,
+            self.status.borrow().parked,
+        );
+        Ok(())
+    }
+
+    /// Folds `batch`, or what is left of it when another projector was quicker with its first part.
+    async fn fold(
+        &mut self,
+        following: &mut Following,
+        mut batch: Vec<Delivery>,
+    ) -> Result<Option<Ended>, FoldError> {
+        while !batch.is_empty() {
+            let previous = following.seq();
+            match fold_batch(&self.tables, previous, &following.state.identity, &batch).await? {
+                Folded::Committed {
+                    checkpoint, parked, ..
+                } => {
+                    following.checkpoint = Some(checkpoint);
+                    self.passed(following, parked);
+                    return Ok(None);
+                }
+                Folded::Overtaken => {
+                    following.checkpoint = self.tables.checkpoint().await?;
+                    let is_same_log = following
+                        .checkpoint
+                        .as_ref()
+                        .is_some_and(|checkpoint| checkpoint.is_of(&following.state.identity));
+                    if !is_same_log || following.seq() < previous {
+                        return Ok(Some(Ended::Anew));
+                    }
+                    batch.retain(|delivery| delivery.seq() > following.seq());
+                    let parked = self.tables.parked_count().await?;
+                    self.status.send_modify(|status| status.parked = parked);
+                    self.passed(following, 0);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells whoever waits that the tables hold everything up to the checkpoint.
+    fn passed(&mut self, following: &Following, newly_parked: u64) {
+        (self.pause, self.silence) = (PAUSE_MIN, SILENCE_MIN);
+        let seq = following.seq();
+        self.status
+            .send_modify(|status| status.run_at(seq, status.parked + newly_parked));
+        handle::show(seq, following.state.last_seq, self.status.borrow().parked);
+    }
+}

@@ -1,0 +1,136 @@
+//! What others see of a projector: how far it is, whether it goes on, and waiting for it.
+
+use std::time::Duration;
+
+use events::StreamSeq;
+use metrics::{describe_gauge, gauge};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::checkpoint::NAME;
+
+/// Watches one projector. Clones watch the same one.
+#[derive(Debug, Clone)]
+pub struct ProjectorHandle {
+    status: watch::Receiver<ProjectorStatus>,
+}
+
+/// What a projector is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ProjectorStatus {
+    /// Whether it goes on.
+    pub state: ProjectorState,
+    /// Why it halted or what it waits for; `None` while all is well.
+    pub reason: Option<String>,
+    /// The last commit in the tables.
+    pub seq: StreamSeq,
+    /// Commits that could not be folded.
+    pub parked: u64,
+}
+
+/// Whether a projector goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProjectorState {
+    /// It has not reached log and tables yet.
+    #[default]
+    Starting,
+    /// It folds, or waits to be able to.
+    Running,
+    /// It has stopped, and a person must act.
+    Halted,
+}
+
+/// The tables did not get that far in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the tables are at {reached} and not at {wanted} yet{}", because(reason.as_deref()))]
+pub struct WaitTimeout {
+    /// What was waited for.
+    pub wanted: StreamSeq,
+    /// How far they are.
+    pub reached: StreamSeq,
+    /// What keeps the projector, if it knows.
+    pub reason: Option<String>,
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+impl ProjectorStatus {
+    pub(super) fn run_at(&mut self, seq: StreamSeq, parked: u64) {
+        *self = Self {
+            state: ProjectorState::Running,
+            reason: None,
+            seq,
+            parked,
+        };
+    }
+
+    pub(super) fn halt(&mut self, reason: String) {
+        self.state = ProjectorState::Halted;
+        self.reason = Some(reason);
+    }
+}
+
+impl ProjectorHandle {
+    pub(super) fn new(status: watch::Receiver<ProjectorStatus>) -> Self {
+        Self { status }
+    }
+
+    /// Waits until the tables hold the commit at `seq`, and says how far they are then. The limit is real time,
+    /// whatever the virtual day: somebody is waiting for an answer.
+    ///
+    /// # Errors
+    /// [`WaitTimeout`] after `timeout`, and at once when the projector has halted or is gone.
+    pub async fn wait_for(&self, seq: StreamSeq, timeout: Duration) -> Result<StreamSeq, WaitTimeout> {
+        let mut status = self.status.clone();
+        let passed_or_over =
+            status.wait_for(|status| status.seq >= seq || status.state == ProjectorState::Halted);
+        // Both ways of not getting there leave the latest status behind, which says why.
+        let _ = tokio::time::timeout(timeout, passed_or_over).await;
+        let ProjectorStatus {
+            seq: reached, reason, ..
+        } = self.status();
+        if reached >= seq {
+            Ok(reached)
+        } else {
+            Err(WaitTimeout {
+                wanted: seq,
+                reached,
+                reason,
+            })
+        }
+    }
+
+    /// What it is doing.
+    pub fn status(&self) -> ProjectorStatus {
+        self.status.borrow().clone()
+    }
+
+    /// The last commit in the tables.
+    pub fn seq(&self) -> StreamSeq {
+        self.status.borrow().seq
+    }
+}
+
+/// Names the metrics, so that they are there before the first commit.
+pub(super) fn describe_metrics() {
+    describe_gauge!(
+        "projection_seq",
+        "Stream sequence of the last commit folded into the tables"
+    );
+    describe_gauge!(
+        "projection_lag_events",
+        "Stream sequences between the log's last known end and the tables"
+    );
+    describe_gauge!("projection_parked_events", "Commits that could not be folded");
+    show(StreamSeq::ZERO, StreamSeq::ZERO, 0);
+}
+
+/// Shows how far the fold is and how far it has to go.
+pub(super) fn show(seq: StreamSeq, log_end: StreamSeq, parked: u64) {
+    gauge!("projection_seq", "projection" => NAME).set(seq.0 as f64);
+    gauge!("projection_lag_events", "projection" => NAME).set(log_end.0.saturating_sub(seq.0) as f64);
+    gauge!("projection_parked_events", "projection" => NAME).set(parked as f64);
+}

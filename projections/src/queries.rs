@@ -1,0 +1,17 @@
+//! What can be asked of the tables. Every question is answered from one snapshot.
+
+mod actions;
+mod counts;
+mod feedback;
+mod parked;
+mod personas;
+mod records;
+mod report;
+
+pub use actions::{ActionRow, CallResult};
+pub use counts::TableCounts;
+pub use feedback::ModuleFeedback;
+pub use parked::ParkedRow;
+pub use personas::PersonaRow;
+pub use records::RecordRow;
+pub use report::{DayReport, ModuleDay, ModuleStars, PersonaDay, Stumble, ToolFailures};

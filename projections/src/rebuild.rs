@@ -1,0 +1,141 @@
+//! Folding the log again from its first commit, and putting the result in the place of the live tables.
+
+use std::path::Path;
+
+use events::{Clock, EventLog, StreamSeq};
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::checksum::TableChecksum;
+use crate::database::{self, BEGIN_WRITING, DbConnection};
+use crate::error::FoldError;
+use crate::fork;
+use crate::schema::FOLDED_TABLES;
+use crate::scratch::{OnProgress, Scratch};
+use crate::tables::Tables;
+
+/// How often a projector that runs beside may get ahead of the copy before the rebuild is given up. Each further
+/// stretch is as short as the moment between its end and the swap, so a few are enough.
+const CATCH_UPS_MAX: u32 = 50;
+
+/// How far folding a copy has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// The last commit folded.
+    pub seq: StreamSeq,
+    /// The commit it goes up to.
+    pub target: StreamSeq,
+    /// Events folded so far.
+    pub events: u64,
+}
+
+/// What a rebuild did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RebuildReport {
+    /// Events folded.
+    pub events: u64,
+    /// The last commit folded.
+    pub seq: StreamSeq,
+    /// What the tables hold now.
+    pub tables: Vec<TableChecksum>,
+}
+
+/// Folds the whole log into a copy and replaces all live tables by it in one transaction. Readers go on and see
+/// either the old tables or the new ones; a projector that runs beside continues from the new checkpoint.
+///
+/// # Errors
+/// [`FoldError::Halt`] when the log is empty while the tables are not (they may be all that is left), or holds what
+/// a newer program wrote; [`FoldError::Retry`] when log or database do not answer for long. The live tables are
+/// untouched then.
+pub async fn rebuild(
+    log: &dyn EventLog,
+    tables: &Tables,
+    clock: &dyn Clock,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<RebuildReport, FoldError> {
+    let mut scratch = Scratch::beside(tables.path()).await?;
+    let outcome = rebuild_with(&mut scratch, log, tables, clock, progress).await;
+    scratch.remove().await;
+    outcome
+}
+
+async fn rebuild_with(
+    scratch: &mut Scratch,
+    log: &dyn EventLog,
+    tables: &Tables,
+    clock: &dyn Clock,
+    progress: OnProgress<'_>,
+) -> Result<RebuildReport, FoldError> {
+    for _ in 0..CATCH_UPS_MAX {
+        let state = log.state().await?;
+        scratch.fold_until(log, clock, state.last_seq, progress).await?;
+        let live = tables.checkpoint().await?;
+        if scratch.seq() == StreamSeq::ZERO && live.is_some() {
+            return Err(FoldError::halt(
+                "the log is empty and the tables are not: they may be the last copy of what happened. Check that \
+                 this is the right log; to start anew, move the tables' file away",
+            ));
+        }
+        // A checkpoint on another log is no place to catch up with; it is what the rebuild is to mend.
+        let forked = fork::find(log, live.as_ref(), &state).await?.and(live);
+        if swap(tables.path(), scratch, forked.as_ref()).await? {
+            let tables = scratch.tables().checksums().await?;
+            return Ok(RebuildReport {
+                events: scratch.events(),
+                seq: scratch.seq(),
+                tables,
+            });
+        }
+    }
+    Err(FoldError::Retry {
+        reason: "the live tables keep getting ahead of the copy; try again when there is less to do"
+            .to_owned(),
+        source: None,
+    })
+}
+
+/// Replaces the live tables unless they are ahead of the copy; says whether it did.
+async fn swap(live: &Path, scratch: &Scratch, forked: Option<&Checkpoint>) -> Result<bool, FoldError> {
+    let mut db = database::live(live).connect().await?;
+    sqlx::query("ATTACH DATABASE $1 AS scratch")
+        .bind(scratch.path().to_string_lossy())
+        .execute(&mut db)
+        .await?;
+    let mut transaction = db.begin_with(BEGIN_WRITING).await?;
+    let now = checkpoint::read(&mut transaction).await?;
+    let is_ahead = Checkpoint::seq_of(now.as_ref()) > scratch.seq();
+    if is_ahead && now.as_ref() != forked {
+        transaction.rollback().await?;
+        return Ok(false);
+    }
+    replace_all(&mut transaction).await?;
+    transaction.commit().await?;
+    db.close().await?;
+    Ok(true)
+}
+
+async fn replace_all(db: &mut DbConnection) -> Result<(), sqlx::Error> {
+    for table in FOLDED_TABLES {
+        replace(db, table.name, table.columns).await?;
+    }
+    replace(
+        db,
+        "projection_checkpoints",
+        &["name", "seq", "commit_id", "stream_name", "stream_created"],
+    )
+    .await
+}
+
+async fn replace(db: &mut DbConnection, table: &str, columns: &[&str]) -> Result<(), sqlx::Error> {
+    let columns = columns.join(", ");
+    sqlx::query(AssertSqlSafe(format!("DELETE FROM main.{table}")))
+        .execute(&mut *db)
+        .await?;
+    sqlx::query(AssertSqlSafe(format!(
+        "INSERT INTO main.{table} ({columns}) SELECT {columns} FROM scratch.{table}"
+    )))
+    .execute(db)
+    .await?;
+    Ok(())
+}

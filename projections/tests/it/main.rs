@@ -1,0 +1,14 @@
+//! The memory as others use it: logs in, tables out.
+#![expect(unreachable_pub, reason = "modules of one test binary")]
+#![expect(clippy::unwrap_used, reason = "test helpers stop where they fail")]
+
+mod crash;
+mod folds;
+mod fork;
+mod histories;
+mod jetstream;
+mod projector;
+mod queries;
+mod rebuild;
+mod support;
+mod verify;

@@ -1,0 +1,335 @@
+//! Short ways to say what happened, to fold it, and to look at what came out.
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use events::testing::{given, id, sample_time};
+use events::{
+    CallId, Cause, Commit, CommitId, Event, EventLog, ExpectedSeq, FieldWrite, Intent, MemoryLog,
+    PersonaDescription, PersonaEnrolled, PersonaId, Rated, RatingSource, RecordChanged, RecordOp, StreamSeq,
+    Subject, SystemClock, TickFinished, TickId, TickOutcome, TickStarted, TickTrigger, ToolCalled,
+    ToolFailed, ToolReturned,
+};
+use jiff::Timestamp;
+use projections::{FoldError, Progress, Projector, TableChecksum, Tables};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything here takes on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// Tables of one test's own, gone with it.
+pub struct Bench {
+    pub dir: tempfile::TempDir,
+    pub tables: Tables,
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&dir.path().join("tables.db")).await.unwrap();
+        Self { dir, tables }
+    }
+
+    /// Tables that hold a fold of `commits`, and the log they are in.
+    pub async fn folded(commits: Vec<(Subject, Vec<Event>)>) -> (Self, Arc<MemoryLog>) {
+        let (bench, log) = (Self::new().await, log_of(commits).await);
+        fold_to_end(log.clone(), &bench.tables, 2_000).await.unwrap();
+        (bench, log)
+    }
+
+    /// Changes the file behind the fold's back.
+    pub async fn by_hand(&self, statement: &'static str) -> u64 {
+        let mut db = raw(self.tables.path()).await;
+        sqlx::query(statement)
+            .execute(&mut db)
+            .await
+            .unwrap()
+            .rows_affected()
+    }
+}
+
+/// A connection that knows nothing of our rules.
+pub async fn raw(path: &Path) -> sqlx::SqliteConnection {
+    use sqlx::ConnectOptions as _;
+    sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(path)
+        .connect()
+        .await
+        .unwrap()
+}
+
+pub fn clock() -> Arc<SystemClock> {
+    Arc::new(SystemClock::new())
+}
+
+/// A log that holds `commits`.
+pub async fn log_of(commits: Vec<(Subject, Vec<Event>)>) -> Arc<MemoryLog> {
+    let log = Arc::new(MemoryLog::new());
+    for recorded in given(commits) {
+        append(log.as_ref(), &recorded.commit).await;
+    }
+    log
+}
+
+pub async fn append(log: &dyn EventLog, commit: &Commit) -> StreamSeq {
+    log.append(commit, ExpectedSeq::Any).await.unwrap().unwrap().seq
+}
+
+/// One more commit at the end of `log`.
+pub async fn happen(log: &dyn EventLog, subject: Subject, events: Vec<Event>) -> StreamSeq {
+    let next = log.state().await.unwrap().last_seq.next();
+    let commit = Commit::new(
+        CommitId::derived(&["more", &next.to_string()]),
+        subject,
+        sample_time(),
+        events,
+    );
+    append(log, &commit).await
+}
+
+/// Runs a projector until the tables hold all of `log`, then stops it.
+pub async fn fold_to_end(
+    log: Arc<dyn EventLog>,
+    tables: &Tables,
+    batch_commits_max: usize,
+) -> Result<(), FoldError> {
+    let end = log.state().await.unwrap().last_seq;
+    let (projector, handle) = Projector::new(log, tables.clone(), clock());
+    let cancel = CancellationToken::new();
+    let stop = async {
+        let reached = handle.wait_for(end, LIMIT).await;
+        cancel.cancel();
+        reached
+    };
+    let (ran, reached) = tokio::join!(
+        projector
+            .with_batch_commits_max(batch_commits_max)
+            .run(cancel.clone()),
+        stop
+    );
+    ran?;
+    assert!(reached.is_ok(), "{reached:?}");
+    Ok(())
+}
+
+/// Runs a projector until the tables hold all of `log` (`true`), or until it was polled `polls` times; then it is
+/// dropped where it stands, as a killed process would leave it (`false`).
+pub async fn fold_cut_after(
+    log: Arc<dyn EventLog>,
+    tables: &Tables,
+    batch_commits_max: usize,
+    polls: usize,
+) -> bool {
+    let end = log.state().await.unwrap().last_seq;
+    let (projector, handle) = Projector::new(log, tables.clone(), clock());
+    let mut run = pin!(
+        projector
+            .with_batch_commits_max(batch_commits_max)
+            .run(CancellationToken::new())
+    );
+    let mut polled = 0;
+    let cut = std::future::poll_fn(|cx| {
+        polled += 1;
+        if polled > polls {
+            Poll::Ready(())
+        } else {
+            run.as_mut().poll(cx).map(|ended| ended.unwrap())
+        }
+    });
+    tokio::select! {
+        biased;
+        () = cut => false,
+        reached = handle.wait_for(end, LIMIT) => reached.map(|_| true).unwrap(),
+    }
+}
+
+/// What tables hold after an undisturbed fold of `log`.
+pub async fn reference(log: Arc<dyn EventLog>) -> Vec<TableChecksum> {
+    let bench = Bench::new().await;
+    fold_to_end(log, &bench.tables, 2_000).await.unwrap();
+    bench.tables.checksums().await.unwrap()
+}
+
+pub fn quiet(_: Progress) {}
+
+// --- what happened --------------------------------------------------------------------------------------------------
+
+pub fn of_persona(name: &str) -> Subject {
+    Subject::Persona(id(name))
+}
+
+pub fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+pub fn enrolled(name: &str) -> Event {
+    PersonaEnrolled(PersonaDescription {
+        persona_id: id(name),
+        email: format!("persona.{name}@mana.test"),
+        name: name.to_owned(),
+        archetype: "researcher".to_owned(),
+        system_prompt: format!("You are {name}."),
+        module_mix: [("todo".to_owned(), 1.0)].into(),
+        cadence: events::Cadence::Daily,
+        time_zone: "Europe/Berlin".to_owned(),
+        partners: Vec::new(),
+    })
+    .into()
+}
+
+pub fn began(name: &str, tick: &str) -> Event {
+    TickStarted {
+        tick_id: id(tick),
+        persona_id: id::<PersonaId>(name),
+        number: 1,
+        due_at: at(100),
+        started_at: at(100),
+        trigger: TickTrigger::Manual,
+        brain: "simulated".to_owned(),
+        model: None,
+        prompt_version: 1,
+        seed: u64::MAX,
+    }
+    .into()
+}
+
+pub fn call(tick: &str, call: &str, index: u32, tool: &str) -> ToolCalled {
+    ToolCalled {
+        tick_id: id(tick),
+        call_id: id(call),
+        index,
+        tool: tool.to_owned(),
+        module: tool.split('.').next().unwrap_or_default().to_owned(),
+        input_hash: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned(),
+        intent: Intent::Valid,
+        mistake: None,
+        retry_of: None,
+        called_at: at(101),
+    }
+}
+
+pub fn called(tick: &str, call_id: &str, index: u32) -> Event {
+    call(tick, call_id, index, "todo.create").into()
+}
+
+pub fn returned(tick: &str, call: &str) -> Event {
+    ToolReturned {
+        tick_id: id(tick),
+        call_id: id(call),
+        latency_ms: Some(12),
+        result_bytes: 3,
+    }
+    .into()
+}
+
+pub fn failed(tick: &str, call: &str, error: &str) -> Event {
+    ToolFailed {
+        tick_id: id::<TickId>(tick),
+        call_id: id::<CallId>(call),
+        error: error.to_owned(),
+        latency_ms: Some(3),
+        cause: Cause::App,
+    }
+    .into()
+}
+
+pub fn rated(tick: &str, module: &str, rating: u8) -> Event {
+    Rated {
+        tick_id: id(tick),
+        module: module.to_owned(),
+        rating,
+        notes: "counted".to_owned(),
+        evidence: vec![id("call-1")],
+        source: RatingSource::Simulated,
+        friction: Some(0.25),
+        rubric_version: 1,
+    }
+    .into()
+}
+
+pub fn finished(tick: &str) -> Event {
+    TickFinished {
+        tick_id: id(tick),
+        outcome: TickOutcome::Completed,
+        reason: None,
+        calls: 1,
+        errors: 0,
+        retries: 0,
+        cost_micro_usd: Some(0),
+        finished_at: at(110),
+    }
+    .into()
+}
+
+pub fn of_space(space: &str) -> Subject {
+    Subject::Record(id(space))
+}
+
+pub fn record(space: &str, record: &str, op: RecordOp, fields: &[(&str, &str, i64)]) -> Event {
+    RecordChanged {
+        space_id: id(space),
+        table: "tasks".to_owned(),
+        record_id: id(record),
+        op,
+        fields: fields
+            .iter()
+            .map(|(name, value, second)| {
+                (
+                    (*name).to_owned(),
+                    FieldWrite {
+                        value: (*value).into(),
+                        at: at(*second),
+                    },
+                )
+            })
+            .collect(),
+        actor: id("anna"),
+        tool: None,
+        call_id: None,
+        changed_at: at(fields.iter().map(|(_, _, second)| *second).max().unwrap_or(500)),
+    }
+    .into()
+}
+
+/// A short day of one persona that touches most tables.
+pub fn day_of(name: &str) -> Vec<(Subject, Vec<Event>)> {
+    let tick = &format!("tick-of-{name}");
+    vec![
+        (of_persona(name), vec![enrolled(name)]),
+        (
+            of_persona(name),
+            vec![
+                began(name, tick),
+                called(tick, "call-1", 0),
+                called(tick, "call-2", 1),
+            ],
+        ),
+        (
+            of_space(name),
+            vec![record(
+                name,
+                "task-1",
+                RecordOp::Put,
+                &[("title", "enc:1:a", 101)],
+            )],
+        ),
+        (of_persona(name), vec![failed(tick, "call-2", "title: required")]),
+        (
+            of_persona(name),
+            vec![returned(tick, "call-1"), called(tick, "call-3", 2)],
+        ),
+        (
+            of_space(name),
+            vec![record(
+                name,
+                "task-1",
+                RecordOp::Put,
+                &[("title", "enc:1:b", 105)],
+            )],
+        ),
+        (of_persona(name), vec![rated(tick, "todo", 4), finished(tick)]),
+    ]
+}
