@@ -11,10 +11,10 @@
 //! vault_key ─▶ sealed master key ─▶ opened with the key-encryption key, bound to its owner
 //! ```
 //!
-//! * `registration`, `accounts`, `deletion`: an account's life.
+//! * `registration`, `accounts`, `deletion`: an account's life. `known_accounts`: that it lives, asked often.
 //! * `passwords`, `login`: proving who one is.
 //! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request.
-//! * `spaces`: who shares records with whom. `vault`, `seal`: the keys those records are encrypted with.
+//! * `spaces`, `memberships`: who shares records with whom. `vault`, `seal`: the keys those records are encrypted with.
 //!
 //! **To add a column or table**: add the next numbered file to `migrations/sqlite/identity/` (never edit one),
 //! say in it what old code sees, comment every column, and put the SQL beside the one function that needs it.
@@ -29,7 +29,9 @@ mod authenticate;
 mod cache;
 mod deletion;
 mod error;
+mod known_accounts;
 mod login;
+mod memberships;
 mod passwords;
 mod registration;
 mod seal;
@@ -54,10 +56,11 @@ pub use authenticate::{Caller, TokenError};
 pub use deletion::Deleted;
 pub use error::{CryptoError, DatabaseError, IdentityError};
 pub use login::Login;
+pub use memberships::Membership;
 pub use registration::{PersonaAccount, Registration, Upserted};
 pub use seal::KeyEncryptionKey;
 pub use settings::{IdentitySettings, PasswordCost};
-pub use spaces::{Membership, NewSpace, SpaceRole, SpaceType};
+pub use spaces::{NewSpace, SpaceRole, SpaceType};
 pub use vault::{MasterKey, VaultStatus};
 
 /// The room. A handle that is cheap to clone; all clones share one database and its caches.
@@ -83,7 +86,7 @@ struct Inner {
 
     // what was true a moment ago
     verified_tokens: authenticate::VerifiedTokens,
-    known_accounts: accounts::KnownAccounts,
+    known_accounts: known_accounts::KnownAccounts,
 }
 
 impl Identity {
@@ -115,7 +118,7 @@ impl Identity {
                 tokens,
                 passwords,
                 verified_tokens: authenticate::VerifiedTokens::default(),
-                known_accounts: accounts::KnownAccounts::default(),
+                known_accounts: known_accounts::KnownAccounts::default(),
             }),
         })
     }

@@ -196,3 +196,43 @@ fn label(kid: &str) -> Label<'_> {
         format_version: SEAL_FORMAT,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::SystemIds;
+
+    #[tokio::test]
+    async fn the_newest_key_signs_and_every_key_is_found_and_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = store::open(&dir.path().join("identity.db")).await.unwrap();
+        let kek = KeyEncryptionKey::new("k", [7; 32]);
+        let mut tx = store::begin(&db).await.unwrap();
+        for (kid, made_at) in [("b", 1), ("c", 3), ("a", 2)] {
+            let row = SigningKeyRow::make(kid, &kek).unwrap();
+            row.insert(&mut tx, Timestamp::from_second(made_at).unwrap())
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+        let keys = SigningKeys::load_or_make(&db, &kek, Timestamp::UNIX_EPOCH, &SystemIds)
+            .await
+            .unwrap();
+        assert_eq!(keys.newest().kid, "c");
+        assert!(["a", "b", "c"].iter().all(|kid| keys.find(kid).is_some()));
+        assert!(keys.find("d").is_none());
+        assert_eq!(keys.jwks()["keys"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_public_key_that_is_not_the_seeds_is_refused_by_the_keys_name() {
+        let kek = KeyEncryptionKey::new("k", [7; 32]);
+        let other = SigningKeyRow::make("theirs", &kek).unwrap();
+        let row = SigningKeyRow {
+            public_key: other.public_key,
+            ..SigningKeyRow::make("ours", &kek).unwrap()
+        };
+        let error = SigningKey::open(row, &kek).unwrap_err();
+        assert!(error.to_string().contains("\"ours\""), "{error}");
+    }
+}

@@ -6,6 +6,7 @@ use sqlx::{SqliteConnection, SqliteExecutor};
 
 use crate::accounts::{self, Account};
 use crate::error::IdentityError;
+use crate::memberships::{self, Membership};
 use crate::registration::refuse_unless;
 use crate::text_enum::text_enum;
 use crate::{Identity, store};
@@ -46,21 +47,6 @@ text_enum! {
     }
 }
 
-/// One account's place in one space.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Membership {
-    /// The space.
-    pub space_id: SpaceId,
-    /// The space's name.
-    pub name: String,
-    /// The space's name in addresses.
-    pub slug: String,
-    /// What sort of group the space is for.
-    pub space_type: SpaceType,
-    /// What the account may do in it.
-    pub role: SpaceRole,
-}
-
 /// A space to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSpace {
@@ -70,84 +56,7 @@ pub struct NewSpace {
     pub space_type: SpaceType,
 }
 
-#[derive(sqlx::FromRow)]
-struct MembershipRow {
-    space_id: String,
-    name: String,
-    slug: String,
-    space_type: String,
-    role: String,
-}
-
-impl TryFrom<MembershipRow> for Membership {
-    type Error = IdentityError;
-
-    fn try_from(row: MembershipRow) -> Result<Self, IdentityError> {
-        Ok(Self {
-            space_id: SpaceId::try_new(row.space_id)
-                .map_err(|_| IdentityError::unknown_value("spaces.id"))?,
-            name: row.name,
-            slug: row.slug,
-            space_type: SpaceType::from_column(&row.space_type)?,
-            role: SpaceRole::from_column(&row.role)?,
-        })
-    }
-}
-
 impl Identity {
-    /// The spaces an account is in: its personal one first, then in the order it joined.
-    pub async fn spaces_of(&self, user: &UserId) -> Result<Vec<Membership>, IdentityError> {
-        let rows: Vec<MembershipRow> = sqlx::query_as(
-            "-- spaces_of
-             SELECT
-                 spaces.id AS space_id,
-                 spaces.name,
-                 spaces.slug,
-                 spaces.type AS space_type,
-                 space_members.role
-             FROM space_members
-             JOIN spaces ON spaces.id = space_members.space_id
-             WHERE
-                 space_members.user_id = $1
-             ORDER BY
-                 spaces.type = 'personal' DESC,
-                 space_members.joined_at,
-                 spaces.id",
-        )
-        .bind(user.as_str())
-        .fetch_all(&self.inner.db)
-        .await?;
-        rows.into_iter().map(Membership::try_from).collect()
-    }
-
-    /// The account's place in the space; `None` for a stranger, and for a space that does not exist.
-    pub async fn membership(
-        &self,
-        space: &SpaceId,
-        user: &UserId,
-    ) -> Result<Option<Membership>, IdentityError> {
-        membership(&self.inner.db, space, user).await
-    }
-
-    /// The account's personal space.
-    ///
-    /// # Errors
-    /// [`IdentityError::NotFound`] when there is no such account.
-    pub async fn personal_space(&self, user: &UserId) -> Result<SpaceId, IdentityError> {
-        let space: Option<String> = sqlx::query_scalar(
-            "-- personal_space
-             SELECT id
-             FROM spaces
-             WHERE
-                 personal_of = $1",
-        )
-        .bind(user.as_str())
-        .fetch_optional(&self.inner.db)
-        .await?;
-        let space = space.ok_or(IdentityError::NotFound)?;
-        SpaceId::try_new(space).map_err(|_| IdentityError::unknown_value("spaces.id"))
-    }
-
     /// Makes a space that `owner` owns.
     ///
     /// # Errors
@@ -212,7 +121,7 @@ impl Identity {
         accounts::by_id(&mut *tx, user)
             .await?
             .ok_or(IdentityError::NotFound)?;
-        let present = membership(&mut *tx, space, user).await?;
+        let present = memberships::by_space_and_user(&mut *tx, space, user).await?;
         let is_owner = present.is_some_and(|present| present.role == SpaceRole::Owner);
         refuse_unless(
             !is_owner,
@@ -298,32 +207,6 @@ async fn insert_member(
     .execute(tx)
     .await?;
     Ok(())
-}
-
-async fn membership(
-    db: impl SqliteExecutor<'_>,
-    space: &SpaceId,
-    user: &UserId,
-) -> Result<Option<Membership>, IdentityError> {
-    let row: Option<MembershipRow> = sqlx::query_as(
-        "-- membership
-         SELECT
-             spaces.id AS space_id,
-             spaces.name,
-             spaces.slug,
-             spaces.type AS space_type,
-             space_members.role
-         FROM space_members
-         JOIN spaces ON spaces.id = space_members.space_id
-         WHERE
-             space_members.space_id = $1
-             AND space_members.user_id = $2",
-    )
-    .bind(space.as_str())
-    .bind(user.as_str())
-    .fetch_optional(db)
-    .await?;
-    row.map(Membership::try_from).transpose()
 }
 
 async fn space_type(

@@ -1,0 +1,129 @@
+//! Whose place is where: the questions every request asks about spaces.
+
+use events::{SpaceId, UserId};
+use sqlx::SqliteExecutor;
+
+use crate::Identity;
+use crate::error::IdentityError;
+use crate::spaces::{SpaceRole, SpaceType};
+
+/// One account's place in one space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The space.
+    pub space_id: SpaceId,
+    /// The space's name.
+    pub name: String,
+    /// The space's name in addresses.
+    pub slug: String,
+    /// What sort of group the space is for.
+    pub space_type: SpaceType,
+    /// What the account may do in it.
+    pub role: SpaceRole,
+}
+
+#[derive(sqlx::FromRow)]
+struct MembershipRow {
+    space_id: String,
+    name: String,
+    slug: String,
+    space_type: String,
+    role: String,
+}
+
+impl TryFrom<MembershipRow> for Membership {
+    type Error = IdentityError;
+
+    fn try_from(row: MembershipRow) -> Result<Self, IdentityError> {
+        Ok(Self {
+            space_id: SpaceId::try_new(row.space_id)
+                .map_err(|_| IdentityError::unknown_value("spaces.id"))?,
+            name: row.name,
+            slug: row.slug,
+            space_type: SpaceType::from_column(&row.space_type)?,
+            role: SpaceRole::from_column(&row.role)?,
+        })
+    }
+}
+
+impl Identity {
+    /// The spaces an account is in: its personal one first, then in the order it joined.
+    pub async fn spaces_of(&self, user: &UserId) -> Result<Vec<Membership>, IdentityError> {
+        let rows: Vec<MembershipRow> = sqlx::query_as(
+            "-- spaces_of
+             SELECT
+                 spaces.id AS space_id,
+                 spaces.name,
+                 spaces.slug,
+                 spaces.type AS space_type,
+                 space_members.role
+             FROM space_members
+             JOIN spaces ON spaces.id = space_members.space_id
+             WHERE
+                 space_members.user_id = $1
+             ORDER BY
+                 spaces.type = 'personal' DESC,
+                 space_members.joined_at,
+                 spaces.id",
+        )
+        .bind(user.as_str())
+        .fetch_all(&self.inner.db)
+        .await?;
+        rows.into_iter().map(Membership::try_from).collect()
+    }
+
+    /// The account's place in the space; `None` for a stranger, and for a space that does not exist.
+    pub async fn membership(
+        &self,
+        space: &SpaceId,
+        user: &UserId,
+    ) -> Result<Option<Membership>, IdentityError> {
+        by_space_and_user(&self.inner.db, space, user).await
+    }
+
+    /// The account's personal space.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotFound`] when there is no such account.
+    pub async fn personal_space(&self, user: &UserId) -> Result<SpaceId, IdentityError> {
+        let space: Option<String> = sqlx::query_scalar(
+            "-- personal_space
+             SELECT id
+             FROM spaces
+             WHERE
+                 personal_of = $1",
+        )
+        .bind(user.as_str())
+        .fetch_optional(&self.inner.db)
+        .await?;
+        let space = space.ok_or(IdentityError::NotFound)?;
+        SpaceId::try_new(space).map_err(|_| IdentityError::unknown_value("spaces.id"))
+    }
+}
+
+/// The account's place in the space.
+pub(crate) async fn by_space_and_user(
+    db: impl SqliteExecutor<'_>,
+    space: &SpaceId,
+    user: &UserId,
+) -> Result<Option<Membership>, IdentityError> {
+    let row: Option<MembershipRow> = sqlx::query_as(
+        "-- membership
+         SELECT
+             spaces.id AS space_id,
+             spaces.name,
+             spaces.slug,
+             spaces.type AS space_type,
+             space_members.role
+         FROM space_members
+         JOIN spaces ON spaces.id = space_members.space_id
+         WHERE
+             space_members.space_id = $1
+             AND space_members.user_id = $2",
+    )
+    .bind(space.as_str())
+    .bind(user.as_str())
+    .fetch_optional(db)
+    .await?;
+    row.map(Membership::try_from).transpose()
+}
