@@ -1,1 +1,57 @@
-//! The door: MCP over Streamable HTTP, sessions, policy, tools, field encryption.
+//! The door: everything a person's or a persona's client does comes in here, over MCP, under the same rules.
+//!
+//! ```text
+//! POST /mcp ─▶ door: size ▸ host, origin ▸ token ▸ space ▸ session's owner ▸ form of the message
+//!                │  the Principal, made anew from the request's own token
+//!                ▼
+//!              rmcp: both revisions on one path, 2025-11-25 with sessions and 2026-07-28 without
+//!                │
+//!                ▼
+//!              dispatch: policy gate ▸ input schema ▸ tool ▸ output schema
+//!                                                      │
+//!         seal fields ▸ append RecordChanged ▸ wait for the tables ▸ read back ▸ open fields
+//! ```
+//!
+//! What holds:
+//! * A request is served for the one its own token names. A session id proves nothing: it is looked up for its owner
+//!   alone, and a stranger gets 403 while the owner's session lives on.
+//! * This room never writes a table. It appends, and reads what the projections made of it.
+//! * A sealed field's text is in no event, no table, no error, no log line and no metric.
+//! * Whoever wrote reads its own write next, or is told that it is stored but not visible yet.
+//!
+//! # To add a tool
+//! 1. In the module's file in `src/tools/` write a struct for what it takes (`deny_unknown_fields`; every field with a
+//!    doc comment, which clients see) and one for what it answers, the `async fn` between them, and an entry in the
+//!    file's `tools()`. A new module is a new file and one line in `src/tools.rs`.
+//! 2. If it stores something secret, name table and fields in its `About` and in [`ENCRYPTION_REGISTRY`]
+//!    (a test compares the two).
+//! 3. Run `tests/schemas.rs` and read the new schema as a newcomer would.
+
+mod call;
+mod dispatch;
+mod door;
+mod error;
+pub mod field_crypto;
+mod gateway;
+mod keys;
+mod mcp;
+mod metadata;
+mod policy;
+mod problem;
+mod records;
+mod registry;
+mod schema;
+mod sessions;
+mod settings;
+mod telemetry;
+mod tool;
+mod tools;
+
+pub use call::{CallContext, Principal};
+pub use error::GatewayError;
+pub use gateway::{Gateway, GatewaySnapshot};
+pub use policy::{POLICY_VERSION, PolicyDecision, PolicyInput, Rule, decide};
+pub use records::ENCRYPTION_REGISTRY;
+pub use registry::{ToolDescription, ToolRegistry, module_names, tools};
+pub use settings::{GatewaySettings, PolicyMode, PolicySettings};
+pub use tool::{About, EncryptedFields, Hint, Scope, ToolError, ToolSpec};

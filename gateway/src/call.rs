@@ -1,0 +1,59 @@
+//! One tool call as a handler sees it: who calls, in which space, and what it may use.
+
+use std::sync::Arc;
+
+use events::{CallId, Clock, SpaceId, UserId};
+use identity::{Identity, Membership};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::records::Records;
+use crate::sessions::Session;
+use crate::tool::ToolError;
+
+/// Whose request this is, as its own token said. Made anew for every request, never kept with a session.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// The account.
+    pub user_id: UserId,
+    /// Who vouches for it.
+    pub issuer: String,
+    /// The space the request acts in; the account is a member of it.
+    pub space_id: SpaceId,
+    /// IANA name of the account's time zone.
+    pub time_zone: String,
+    /// The MCP session the request came in, if it came in one.
+    pub(crate) session: Option<Arc<Session>>,
+}
+
+/// What a tool's handler may use.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// Who calls.
+    pub principal: Arc<Principal>,
+    /// The tool's name.
+    pub tool: &'static str,
+    /// The caller's own id of this call. A call that is sent again under the same id is the same write.
+    pub call_id: Option<CallId>,
+    /// W3C trace context of the caller, checked for form.
+    pub traceparent: Option<String>,
+    pub(crate) records: Records,
+    pub(crate) identity: Identity,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl CallContext {
+    /// The spaces the caller is a member of, the personal one first.
+    pub(crate) async fn spaces(&self) -> Result<Vec<Membership>, ToolError> {
+        self.identity
+            .spaces_of(&self.principal.user_id)
+            .await
+            .map_err(|error| ToolError::failed("your spaces cannot be read right now; try again", error))
+    }
+
+    /// Today where the caller lives; in UTC when the account's time zone is not one.
+    pub(crate) fn today(&self) -> Date {
+        let zone = TimeZone::get(&self.principal.time_zone).unwrap_or(TimeZone::UTC);
+        self.clock.now().to_zoned(zone).date()
+    }
+}

@@ -1,0 +1,238 @@
+//! What every request passes before MCP sees it, in this order: size, host and origin, token, space, session, form.
+//!
+//! Everything here is decided per request from the request itself. A session proves nothing; it is only compared.
+
+pub(crate) mod bearer;
+pub(crate) mod host_origin;
+pub(crate) mod json_rpc;
+pub(crate) mod ownership;
+pub(crate) mod space;
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use http_body::{Frame, SizeHint};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use self::json_rpc::Message;
+use self::ownership::SESSION_HEADER;
+use crate::call::Principal;
+use crate::gateway::{Gateway, Inner};
+use crate::problem::Problem;
+use crate::sessions::{InUse, Owner};
+
+/// Filled in by the handler of `initialize` and read by the door, which alone sees the session's handle.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Opening(Arc<OnceLock<Opened>>);
+
+/// What was agreed on when a session began.
+#[derive(Debug, Clone)]
+pub(crate) struct Opened {
+    /// What the client calls itself.
+    pub(crate) client: String,
+    /// The negotiated revision.
+    pub(crate) protocol: String,
+}
+
+impl Opening {
+    pub(crate) fn fill(&self, opened: Opened) {
+        // A second initialize in one request cannot be; the first would stand.
+        let _ = self.0.set(opened);
+    }
+}
+
+/// The door, as axum middleware around rmcp's service.
+pub(crate) async fn admit(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    match pass(&gateway.inner, request, next).await {
+        Ok(response) | Err(response) => response,
+    }
+}
+
+async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Response, Response> {
+    // Counted first and asked second: a request is either seen by the drain or sees it.
+    let counted = inner.under_way.token();
+    if inner.is_draining() {
+        return Err(Problem::unavailable(
+            "shutting_down",
+            "the server is shutting down; try again in a moment",
+            5,
+        )
+        .into_response());
+    }
+    let (mut parts, body) = request.into_parts();
+    let body_bytes_max = inner.settings.body_bytes_max;
+    if json_rpc::declared_bytes(&parts.headers).is_some_and(|bytes| bytes > body_bytes_max as u64) {
+        return Err(json_rpc::too_large(body, body_bytes_max, inner.clock.as_ref()).await);
+    }
+    let refuse = IntoResponse::into_response;
+    inner.allowed.check(&parts.uri, &parts.headers).map_err(refuse)?;
+    let caller = bearer::authenticate(&inner.identity, &parts.headers, &inner.metadata_url)
+        .await
+        .map_err(refuse)?;
+    let space_id = space::of(&inner.identity, &caller.user_id, &parts.headers)
+        .await
+        .map_err(refuse)?;
+    let owner = Owner {
+        issuer: caller.issuer,
+        user_id: caller.user_id,
+        space_id,
+    };
+    let session = if ownership::is_stateless(&parts.headers) {
+        // Sessions mean nothing in this revision. Taken out, so that nothing behind this line can think otherwise.
+        parts.headers.remove(SESSION_HEADER);
+        None
+    } else {
+        ownership::check(&inner.sessions, &parts.headers, &owner).map_err(refuse)?
+    };
+    let principal = Principal {
+        user_id: owner.user_id.clone(),
+        issuer: owner.issuer.clone(),
+        space_id: owner.space_id.clone(),
+        time_zone: caller.time_zone,
+        session: session.as_ref().map(|in_use| in_use.session.clone()),
+    };
+    parts.extensions.insert(Arc::new(principal));
+    if parts.method != Method::POST {
+        return Ok(forward_without_body(inner, parts, next, session).await);
+    }
+    let body = json_rpc::read(body, body_bytes_max, inner.clock.as_ref()).await?;
+    let message = json_rpc::examine(&body).map_err(IntoResponse::into_response)?;
+    let response = if message == Message::Initialize && session.is_none() {
+        open(inner, parts, body, next, owner).await?
+    } else {
+        forward(parts, body, next).await
+    };
+    let response = ended_behind_us(inner, response, session.as_ref()).await;
+    Ok(holding(response, session, Some(counted)))
+}
+
+/// GET and DELETE. An open stream keeps its session, but not the server from stopping.
+async fn forward_without_body(
+    inner: &Arc<Inner>,
+    parts: Parts,
+    next: Next,
+    session: Option<InUse>,
+) -> Response {
+    let is_delete = parts.method == Method::DELETE;
+    let response = forward(parts, Bytes::new(), next).await;
+    if let Some(in_use) = session
+        .as_ref()
+        .filter(|_| is_delete && response.status().is_success())
+    {
+        inner.end_session(&in_use.session, "client").await;
+    }
+    let response = ended_behind_us(inner, response, session.as_ref()).await;
+    holding(response, session, None)
+}
+
+async fn forward(parts: Parts, body: Bytes, next: Next) -> Response {
+    let content_type = parts
+        .headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let is_json = content_type.is_some_and(|kind| kind.starts_with("application/json"));
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    json_rpc::reshape(response, is_json).await
+}
+
+/// Lets an `initialize` through and gives the session it opens to its owner.
+async fn open(
+    inner: &Arc<Inner>,
+    mut parts: Parts,
+    body: Bytes,
+    next: Next,
+    owner: Owner,
+) -> Result<Response, Response> {
+    let Some((_place, evicted)) = inner.sessions.place_for(&owner.user_id) else {
+        let detail = format!(
+            "you have {} sessions open and all are in use; end one with DELETE",
+            inner.settings.sessions_per_user_max
+        );
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", detail).into_response());
+    };
+    for session in evicted {
+        inner.record_end(&session, "idle").await;
+    }
+    let opening = Opening::default();
+    parts.extensions.insert(opening.clone());
+    let mut response = forward(parts, body, next).await;
+    let Some(handle) = response
+        .headers()
+        .get(SESSION_HEADER)
+        .and_then(|handle| handle.to_str().ok())
+        .map(str::to_owned)
+    else {
+        return Ok(response);
+    };
+    let Some(opened) = opening.0.get() else {
+        // The handshake failed; what rmcp answered says why. There is no session to speak of.
+        inner.close_behind(&handle).await;
+        response.headers_mut().remove(SESSION_HEADER);
+        return Ok(response);
+    };
+    inner
+        .begin_session(&handle, owner, opened)
+        .await
+        .map_err(|error| {
+            tracing::error!(error = %error, "a session could not be recorded and was not opened");
+            Problem::unavailable(
+                "log_unavailable",
+                "the session could not be recorded; try again",
+                1,
+            )
+            .into_response()
+        })?;
+    Ok(response)
+}
+
+/// A session that rmcp no longer has, because its worker ended, is none of ours either.
+async fn ended_behind_us(inner: &Arc<Inner>, response: Response, session: Option<&InUse>) -> Response {
+    if let Some(in_use) = session.filter(|_| response.status() == StatusCode::NOT_FOUND) {
+        inner.end_session(&in_use.session, "idle").await;
+    }
+    response
+}
+
+/// The same response, whose body keeps its session in use and the server waiting until the last byte is sent.
+fn holding(response: Response, session: Option<InUse>, counted: Option<TaskTrackerToken>) -> Response {
+    response.map(|body| {
+        Body::new(Held {
+            body,
+            _session: session,
+            _counted: counted,
+        })
+    })
+}
+
+struct Held {
+    body: Body,
+    _session: Option<InUse>,
+    _counted: Option<TaskTrackerToken>,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,408 @@
+//! The room itself: what it holds, its routes, and how it begins and ends sessions and stops.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use events::{
+    Clock, Commit, CommitId, Event, EventLog, ExpectedSeq, Ids, SessionClosed, SessionOpened, Subject, UserId,
+};
+use futures::StreamExt as _;
+use http::{HeaderName, Method, header};
+use identity::Identity;
+use projections::{ProjectorHandle, Tables};
+use rmcp::transport::streamable_http_server::session::SessionManager as _;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde::Serialize;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::door::host_origin::Allowed;
+use crate::door::ownership::SESSION_HEADER;
+use crate::door::space::SPACE_HEADER;
+use crate::door::{self, Opened};
+use crate::error::GatewayError;
+use crate::keys::KeyCache;
+use crate::mcp::Mcp;
+use crate::metadata::{self, METADATA_PATH};
+use crate::records::Records;
+use crate::registry::ToolRegistry;
+use crate::sessions::{Owner, Session, Sessions};
+use crate::settings::GatewaySettings;
+use crate::telemetry;
+
+/// Characters of a client's own name kept in events.
+const CLIENT_CHARS_MAX: usize = 120;
+/// Sessions ended at once when stopping.
+const ENDED_AT_ONCE: usize = 16;
+
+/// The door. A handle that is cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// When one user's earlier calls of one tool were let through.
+pub(crate) type RateWindow = Arc<Mutex<VecDeque<Duration>>>;
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    // dependencies
+    pub(crate) identity: Identity,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) log: Arc<dyn EventLog>,
+
+    // configuration
+    pub(crate) settings: GatewaySettings,
+    pub(crate) public_url: String,
+    pub(crate) metadata_url: String,
+    pub(crate) allowed: Allowed,
+    pub(crate) registry: ToolRegistry,
+
+    // state
+    pub(crate) records: Records,
+    pub(crate) sessions: Sessions,
+    behind: Arc<LocalSessionManager>,
+    pub(crate) rates: Mutex<HashMap<(UserId, &'static str), RateWindow>>,
+
+    // stopping
+    is_draining: AtomicBool,
+    pub(crate) under_way: TaskTracker,
+    background: TaskTracker,
+    stop: CancellationToken,
+    _stop_when_dropped: DropGuard,
+}
+
+/// What the gateway is doing right now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GatewaySnapshot {
+    /// Open MCP sessions.
+    pub sessions: usize,
+    /// Requests that have come in and not been answered to the last byte.
+    pub requests_under_way: usize,
+    /// Tools clients are shown.
+    pub tools: usize,
+    /// Whether the tools' schemas are compiled and ready.
+    pub registry_loaded: bool,
+    /// Whether new requests are turned away.
+    pub draining: bool,
+}
+
+impl Gateway {
+    /// The door over the built-in tools. Call it inside a Tokio runtime: it starts the reaper of idle sessions.
+    ///
+    /// # Errors
+    /// [`GatewayError`] for settings that cannot be meant.
+    pub fn new(
+        settings: GatewaySettings,
+        identity: Identity,
+        log: Arc<dyn EventLog>,
+        tables: Tables,
+        projector: ProjectorHandle,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Self, GatewayError> {
+        Self::with_registry(
+            ToolRegistry::built_in()?,
+            settings,
+            identity,
+            log,
+            tables,
+            projector,
+            clock,
+            ids,
+        )
+    }
+
+    /// As [`Gateway::new`], over other tools.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the room's dependencies, each handed in by name once"
+    )]
+    pub fn with_registry(
+        registry: ToolRegistry,
+        settings: GatewaySettings,
+        identity: Identity,
+        log: Arc<dyn EventLog>,
+        tables: Tables,
+        projector: ProjectorHandle,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Self, GatewayError> {
+        check_limits(&settings)?;
+        let allowed = Allowed::try_new(
+            &settings.public_url,
+            &settings.allowed_hosts,
+            &settings.allowed_origins,
+        )?;
+        telemetry::describe(&registry);
+        let records = Records {
+            log: log.clone(),
+            tables,
+            projector,
+            keys: Arc::new(KeyCache::new(identity.clone(), clock.clone())),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            read_your_writes: settings.read_your_writes,
+        };
+        let mut behind = LocalSessionManager::default();
+        // rmcp would count only messages and so kill a session in the middle of a long call; we reap ourselves.
+        behind.session_config.keep_alive = None;
+        let stop = CancellationToken::new();
+        let public_url = settings.public_url.trim_end_matches('/').to_owned();
+        let inner = Arc::new(Inner {
+            metadata_url: format!("{public_url}{METADATA_PATH}/mcp"),
+            public_url,
+            sessions: Sessions::new(clock.clone(), settings.sessions_per_user_max),
+            identity,
+            log,
+            ids,
+            allowed,
+            registry,
+            records,
+            behind: Arc::new(behind),
+            rates: Mutex::default(),
+            is_draining: AtomicBool::new(false),
+            under_way: TaskTracker::new(),
+            background: TaskTracker::new(),
+            _stop_when_dropped: stop.clone().drop_guard(),
+            stop,
+            clock,
+            settings,
+        });
+        inner.background.spawn(reap(
+            Arc::downgrade(&inner),
+            inner.clock.clone(),
+            inner.stop.clone(),
+            inner.reap_every(),
+        ));
+        Ok(Self { inner })
+    }
+
+    /// `/mcp` and its metadata, with everything that guards them.
+    pub fn router(&self) -> Router {
+        let inner = &self.inner;
+        let config = StreamableHttpServerConfig::default()
+            // The door in front has checked Host, Origin and size, with refusals in our own form.
+            .disable_allowed_hosts()
+            .with_max_request_body_bytes(inner.settings.body_bytes_max)
+            .with_json_response(true)
+            .with_cancellation_token(inner.stop.child_token());
+        let handler = Mcp::new(inner.clone());
+        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), inner.behind.clone(), config);
+        let guarded = Router::new()
+            .route_service("/mcp", mcp)
+            .route_layer(from_fn_with_state(self.clone(), door::admit));
+        let metadata = Router::new()
+            .route(METADATA_PATH, get(metadata::protected_resource))
+            .route(&format!("{METADATA_PATH}/mcp"), get(metadata::protected_resource))
+            .with_state(self.clone());
+        guarded.merge(metadata).route_layer(self.cors())
+    }
+
+    fn cors(&self) -> CorsLayer {
+        let allowed = self.inner.allowed.clone();
+        let from_client = [
+            "accept",
+            "authorization",
+            "content-type",
+            "last-event-id",
+            "mcp-protocol-version",
+            "mcp-method",
+            "mcp-name",
+        ];
+        let from_client = from_client
+            .into_iter()
+            .chain([SESSION_HEADER, SPACE_HEADER])
+            .map(HeaderName::from_static);
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::predicate(move |origin, _| {
+                origin
+                    .to_str()
+                    .is_ok_and(|origin| allowed.is_origin_allowed(origin))
+            }))
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_headers(from_client.collect::<Vec<_>>())
+            .expose_headers([HeaderName::from_static(SESSION_HEADER), header::WWW_AUTHENTICATE])
+    }
+
+    /// Turns new requests away, waits `within` at most for those under way, ends all sessions and cuts what is left.
+    pub async fn drain(&self, within: Duration) {
+        let inner = &self.inner;
+        inner.is_draining.store(true, Ordering::SeqCst);
+        inner.under_way.close();
+        // Whichever is first: calls that outlast the limit lose their connection, not their writes.
+        tokio::select! {
+            () = inner.under_way.wait() => {}
+            () = inner.clock.sleep(within) => {
+                tracing::warn!(requests = inner.under_way.len(), "stopping with requests still under way");
+            }
+        }
+        let ended = futures::stream::iter(inner.sessions.take_all())
+            .map(|session| async move { inner.record_end(&session, "shutdown").await });
+        ended.buffer_unordered(ENDED_AT_ONCE).collect::<()>().await;
+        inner.stop.cancel();
+        inner.background.close();
+        inner.background.wait().await;
+    }
+
+    /// What the gateway is doing right now.
+    pub fn observe(&self) -> GatewaySnapshot {
+        let inner = &self.inner;
+        let tools = inner.registry.visible_names().count();
+        GatewaySnapshot {
+            sessions: inner.sessions.len(),
+            requests_under_way: inner.under_way.len(),
+            tools,
+            registry_loaded: tools > 0,
+            draining: inner.is_draining(),
+        }
+    }
+}
+
+fn check_limits(settings: &GatewaySettings) -> Result<(), GatewayError> {
+    let limits = [
+        ("body_bytes_max", settings.body_bytes_max == 0),
+        ("sessions_per_user_max", settings.sessions_per_user_max == 0),
+        ("session_idle", settings.session_idle.is_zero()),
+        ("calls_per_window_max", settings.policy.calls_per_window_max == 0),
+        ("window", settings.policy.window.is_zero()),
+    ];
+    match limits.into_iter().find(|(_, is_zero)| *is_zero) {
+        Some((name, _)) => Err(GatewayError::ZeroLimit { name }),
+        None => Ok(()),
+    }
+}
+
+impl Inner {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
+    }
+
+    fn reap_every(&self) -> Duration {
+        (self.settings.session_idle / 4).clamp(Duration::from_millis(10), Duration::from_secs(30))
+    }
+
+    /// Gives a new session to its owner and records it. One that cannot be recorded is not opened.
+    pub(crate) async fn begin_session(
+        &self,
+        handle: &str,
+        owner: Owner,
+        opened: &Opened,
+    ) -> Result<(), events::LogError> {
+        let session = self.sessions.bind(handle, owner);
+        let opened_at = self.clock.now();
+        let event = SessionOpened {
+            session_id: session.id.clone(),
+            user_id: session.owner.user_id.clone(),
+            space_id: session.owner.space_id.clone(),
+            client: events::capped(&opened.client, CLIENT_CHARS_MAX),
+            protocol: opened.protocol.clone(),
+            opened_at,
+        };
+        telemetry::sessions(self.sessions.len());
+        match self.append_about(&session, "session-opened", event.into()).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.sessions.remove(&session);
+                telemetry::sessions(self.sessions.len());
+                self.close_behind(handle).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a session once, whoever asks first.
+    pub(crate) async fn end_session(&self, session: &Session, reason: &'static str) {
+        if self.sessions.remove(session) {
+            self.record_end(session, reason).await;
+        }
+    }
+
+    /// Closes and records a session that was already taken out of the table.
+    pub(crate) async fn record_end(&self, session: &Session, reason: &'static str) {
+        telemetry::sessions(self.sessions.len());
+        self.close_behind(&session.handle).await;
+        let closed_at = self.clock.now();
+        let event = SessionClosed {
+            session_id: session.id.clone(),
+            reason: reason.to_owned(),
+            closed_at,
+        };
+        if let Err(error) = self.append_about(session, "session-closed", event.into()).await {
+            tracing::error!(session.id = %session.id, reason, error = %error, "the end of a session could not be recorded");
+        }
+    }
+
+    /// Ends rmcp's side of a session.
+    pub(crate) async fn close_behind(&self, handle: &str) {
+        if let Err(error) = self.behind.close_session(&handle.into()).await {
+            tracing::warn!(error = %error, "a session's worker did not end in order");
+        }
+    }
+
+    async fn append_about(
+        &self,
+        session: &Session,
+        what: &str,
+        event: Event,
+    ) -> Result<(), events::LogError> {
+        let id = CommitId::derived(&[what, session.id.as_str()]);
+        let subject = Subject::Session(session.owner.user_id.clone());
+        let mut commit = Commit::new(id, subject, self.clock.now(), vec![event]);
+        commit.correlation = session.id.to_string();
+        self.append_unguarded(&commit).await
+    }
+
+    /// Appends where the order among writers does not matter, so that only size could be a reason to refuse.
+    pub(crate) async fn append_unguarded(&self, commit: &Commit) -> Result<(), events::LogError> {
+        match self.log.append(commit, ExpectedSeq::Any).await? {
+            Ok(_) => Ok(()),
+            Err(rejection) => Err(events::LogError::Unfit(rejection.to_string())),
+        }
+    }
+
+    /// The window of one user and tool.
+    pub(crate) fn rate_window(&self, user_id: &UserId, tool: &'static str) -> RateWindow {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.entry((user_id.clone(), tool)).or_default().clone()
+    }
+
+    async fn reap_once(&self) {
+        for session in self.sessions.take_rested(self.settings.session_idle) {
+            self.record_end(&session, "idle").await;
+        }
+        let (now, window) = (self.clock.monotonic(), self.settings.policy.window);
+        let is_live = |calls: &RateWindow| {
+            let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+            calls
+                .back()
+                .is_some_and(|last| now.saturating_sub(*last) < window)
+        };
+        // A window somebody holds is being added to, so it stays.
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.retain(|_, calls| Arc::strong_count(calls) > 1 || is_live(calls));
+    }
+}
+
+/// Ends idle sessions and forgets old calls, until the gateway stops or is gone.
+async fn reap(inner: Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken, every: Duration) {
+    loop {
+        // Whichever is first; a sleep given up loses nothing.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep(every) => {}
+        }
+        match inner.upgrade() {
+            Some(inner) => inner.reap_once().await,
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! App data: written as commits to the log, read from the tables, sealed in between.
+//!
+//! A write is appended, then waits until the tables have passed its place, so that whoever wrote reads its own
+//! write next. Nothing here writes a table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::{
+    Appended, Clock, Commit, CommitId, EventLog, ExpectedSeq, FieldWrite, Ids, RecordChanged, RecordId,
+    RecordOp, Rejection, StreamSeq, Subject,
+};
+use jiff::Timestamp;
+use projections::{ProjectorHandle, RecordRow, Tables};
+use serde_json::Value;
+
+use crate::call::CallContext;
+use crate::field_crypto;
+use crate::keys::{KeyCache, SpaceKey};
+use crate::tool::{EncryptedFields, ToolError};
+
+/// Which fields of which tables are stored sealed. The tables not named hold nothing secret.
+pub const ENCRYPTION_REGISTRY: &[EncryptedFields] = &[
+    EncryptedFields {
+        table: "tasks",
+        fields: &["title", "description", "subtasks", "metadata"],
+    },
+    EncryptedFields {
+        table: "notes",
+        fields: &["title", "content"],
+    },
+    EncryptedFields {
+        table: "journalEntries",
+        fields: &["title", "content"],
+    },
+];
+
+/// The sealed fields of `table`.
+fn sealed_fields(table: &str) -> &'static [&'static str] {
+    ENCRYPTION_REGISTRY
+        .iter()
+        .find(|entry| entry.table == table)
+        .map_or(&[], |entry| entry.fields)
+}
+
+/// Reads and writes app data.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) tables: Tables,
+    pub(crate) projector: ProjectorHandle,
+    pub(crate) keys: Arc<KeyCache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) read_your_writes: Duration,
+}
+
+/// A record with its fields opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) id: RecordId,
+    pub(crate) fields: BTreeMap<String, Value>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+impl Record {
+    /// The text in `field`; empty when there is none.
+    pub(crate) fn text(&self, field: &str) -> String {
+        self.optional_text(field).unwrap_or_default()
+    }
+
+    /// The text in `field`, if there is one.
+    pub(crate) fn optional_text(&self, field: &str) -> Option<String> {
+        self.fields.get(field).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// Whether `field` is true.
+    pub(crate) fn flag(&self, field: &str) -> bool {
+        flag(&self.fields, field)
+    }
+
+    /// The whole number in `field`, if there is one.
+    pub(crate) fn number(&self, field: &str) -> Option<i64> {
+        self.fields.get(field).and_then(Value::as_i64)
+    }
+
+    /// Whatever is in `field`; null when there is nothing.
+    pub(crate) fn value(&self, field: &str) -> Value {
+        self.fields.get(field).cloned().unwrap_or_default()
+    }
+}
+
+/// Whether `field` of an unopened row is true.
+pub(crate) fn flag(fields: &BTreeMap<String, Value>, field: &str) -> bool {
+    fields.get(field).and_then(Value::as_bool).unwrap_or_default()
+}
+
+impl CallContext {
+    /// Makes a record and reads it back.
+    ///
+    /// With a call id the record's own id follows from it: the call sent again finds what its first try made.
+    pub(crate) async fn create(
+        &self,
+        table: &'static str,
+        fields: Vec<(&str, Value)>,
+    ) -> Result<Record, ToolError> {
+        let id = match &self.call_id {
+            Some(call_id) => {
+                let id = RecordId::derived(&self.natural_key(call_id.as_str(), table));
+                if let Some(made) = self.row(table, &id).await? {
+                    return self.open(table, made).await;
+                }
+                id
+            }
+            None => self.records.ids.uuid().into(),
+        };
+        self.write(table, &id, fields).await?;
+        let row = self.row(table, &id).await?.ok_or_else(|| {
+            ToolError::Rejected("it was stored, but deleted again before it could be read back".to_owned())
+        })?;
+        self.open(table, row).await
+    }
+
+    /// Changes fields of a record that exists in the caller's space.
+    pub(crate) async fn update(
+        &self,
+        table: &'static str,
+        what: &str,
+        id: uuid::Uuid,
+        fields: Vec<(&str, Value)>,
+    ) -> Result<(), ToolError> {
+        let id = self.existing(table, what, id).await?.record_id;
+        self.write(table, &id, fields).await
+    }
+
+    /// The row with that id in the caller's space; an error that names `what` where there is none.
+    pub(crate) async fn existing(
+        &self,
+        table: &str,
+        what: &str,
+        id: uuid::Uuid,
+    ) -> Result<RecordRow, ToolError> {
+        self.row(table, &id.into()).await?.ok_or_else(|| {
+            let module = self.tool.split_once('.').map_or(self.tool, |(module, _)| module);
+            ToolError::Rejected(format!(
+                "id: there is no {what} with this id in the current space; {module}.list shows what there is"
+            ))
+        })
+    }
+
+    /// All rows of a table in the caller's space, oldest first, unopened.
+    pub(crate) async fn rows(&self, table: &str) -> Result<Vec<RecordRow>, ToolError> {
+        self.records
+            .tables
+            .records(&self.principal.space_id, table)
+            .await
+            .map_err(unreadable)
+    }
+
+    /// Opens a row's sealed fields.
+    pub(crate) async fn open(&self, table: &str, row: RecordRow) -> Result<Record, ToolError> {
+        let mut opened = self.open_all(table, vec![row]).await?;
+        opened
+            .pop()
+            .ok_or_else(|| ToolError::Rejected("there is no such record".to_owned()))
+    }
+
+    /// Opens rows in order. One that cannot be opened fails the call: it is never left out in silence.
+    pub(crate) async fn open_all(&self, table: &str, rows: Vec<RecordRow>) -> Result<Vec<Record>, ToolError> {
+        let sealed = sealed_fields(table);
+        let key = if sealed.is_empty() || rows.is_empty() {
+            None
+        } else {
+            Some(self.key().await?)
+        };
+        rows.into_iter()
+            .map(|row| {
+                let mut fields = row.fields;
+                for (name, value) in fields
+                    .iter_mut()
+                    .filter(|(name, _)| sealed.contains(&name.as_str()))
+                {
+                    let Some(key) = &key else { continue };
+                    *value = field_crypto::open_field(key.bytes(), value).map_err(|error| {
+                        ToolError::Rejected(format!(
+                            "{name} of {table} record {} cannot be read: {error}",
+                            row.record_id
+                        ))
+                    })?;
+                }
+                Ok(Record {
+                    id: row.record_id,
+                    fields,
+                    created_at: row.created_at,
+                    updated_at: row.updated_at,
+                })
+            })
+            .collect()
+    }
+
+    async fn row(&self, table: &str, id: &RecordId) -> Result<Option<RecordRow>, ToolError> {
+        let row = self
+            .records
+            .tables
+            .record(&self.principal.space_id, table, id)
+            .await
+            .map_err(unreadable)?;
+        Ok(row.filter(|row| !row.deleted))
+    }
+
+    /// Seals, appends and waits.
+    async fn write(
+        &self,
+        table: &'static str,
+        id: &RecordId,
+        fields: Vec<(&str, Value)>,
+    ) -> Result<(), ToolError> {
+        let at = self.records.clock.now();
+        let event = RecordChanged {
+            space_id: self.principal.space_id.clone(),
+            table: table.to_owned(),
+            record_id: id.clone(),
+            op: RecordOp::Put,
+            fields: self.sealed(table, fields, at).await?,
+            actor: self.principal.user_id.clone(),
+            tool: Some(self.tool.to_owned()),
+            call_id: self.call_id.clone(),
+            changed_at: at,
+        };
+        let commit_id = match &self.call_id {
+            Some(call_id) => CommitId::derived(&self.natural_key(call_id.as_str(), table)),
+            None => self.records.ids.uuid().into(),
+        };
+        let subject = Subject::Record(self.principal.space_id.clone());
+        let mut commit = Commit::new(commit_id, subject, at, vec![event.into()]);
+        commit.traceparent.clone_from(&self.traceparent);
+        if let Some(session) = &self.principal.session {
+            commit.correlation = session.id.to_string();
+        }
+        commit.causation = self.call_id.as_ref().map(ToString::to_string);
+        let appended = self.append(&commit).await?;
+        self.wait_for(appended.seq).await
+    }
+
+    async fn sealed(
+        &self,
+        table: &str,
+        fields: Vec<(&str, Value)>,
+        at: Timestamp,
+    ) -> Result<BTreeMap<String, FieldWrite>, ToolError> {
+        let sealed = sealed_fields(table);
+        let key = if sealed.is_empty() {
+            None
+        } else {
+            Some(self.key().await?)
+        };
+        Ok(fields
+            .into_iter()
+            .map(|(name, value)| {
+                let value = match &key {
+                    Some(key) if sealed.contains(&name) => {
+                        let mut nonce = [0; 12];
+                        self.records.ids.fill(&mut nonce);
+                        field_crypto::seal_field(key.bytes(), &value, nonce)
+                    }
+                    _ => value,
+                };
+                (name.to_owned(), FieldWrite { value, at })
+            })
+            .collect())
+    }
+
+    async fn append(&self, commit: &Commit) -> Result<Appended, ToolError> {
+        match self.records.log.append(commit, ExpectedSeq::Any).await {
+            Ok(Ok(appended)) => Ok(appended),
+            Ok(Err(Rejection::TooLarge { bytes, bytes_max })) => Err(ToolError::Rejected(format!(
+                "this is too large to store ({bytes} bytes once sealed, at most {bytes_max}); shorten the text"
+            ))),
+            Ok(Err(rejection)) => Err(ToolError::failed(
+                "the write was not stored; try again",
+                rejection,
+            )),
+            Err(error) => Err(ToolError::failed(
+                "it is not known whether the write was stored; look before you try again",
+                error,
+            )),
+        }
+    }
+
+    async fn wait_for(&self, seq: StreamSeq) -> Result<(), ToolError> {
+        match self
+            .records
+            .projector
+            .wait_for(seq, self.records.read_your_writes)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(stream.seq = seq.0, error = %error, "the tables are behind: a writer could not wait for its own write");
+                metrics::counter!(crate::telemetry::READ_YOUR_WRITES_TIMEOUTS).increment(1);
+                Err(ToolError::Rejected(format!(
+                    "the write is stored (as entry {seq} of the log) but not visible yet; do not send it again, read it in a moment"
+                )))
+            }
+        }
+    }
+
+    async fn key(&self) -> Result<SpaceKey, ToolError> {
+        self.records.keys.get(&self.principal.space_id).await
+    }
+
+    /// What a call's write and record are named by. The caller is part of it: ids of others' calls mean nothing here.
+    fn natural_key<'a>(&'a self, call_id: &'a str, table: &'a str) -> [&'a str; 6] {
+        let principal = &self.principal;
+        [
+            "tool-call",
+            principal.user_id.as_str(),
+            principal.space_id.as_str(),
+            self.tool,
+            table,
+            call_id,
+        ]
+    }
+}
+
+fn unreadable(error: projections::TablesError) -> ToolError {
+    ToolError::failed("the records cannot be read right now; try again", error)
+}

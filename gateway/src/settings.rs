@@ -1,0 +1,88 @@
+//! What the door is told at start-up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use events::UserId;
+
+/// How the door behaves. Everything here is fixed for the life of a [`crate::Gateway`].
+#[derive(Debug, Clone)]
+pub struct GatewaySettings {
+    /// Where clients reach this server, without a path: `http://127.0.0.1:3069`. Its host is always allowed.
+    pub public_url: String,
+    /// Further hosts a request may name, `host` (any port) or `host:port`.
+    pub allowed_hosts: Vec<String>,
+    /// Origins a browser may call from, `scheme://host[:port]`; `:*` for any port. Requests without an origin pass.
+    pub allowed_origins: Vec<String>,
+    /// What is refused, and how.
+    pub policy: PolicySettings,
+    /// Bytes a request body may have.
+    pub body_bytes_max: usize,
+    /// How long a write waits until its own reader would see it.
+    pub read_your_writes: Duration,
+    /// How long a session may rest before it is closed. A running call or an open stream is not rest.
+    pub session_idle: Duration,
+    /// Sessions one user may hold. At the limit the one that rested longest makes room.
+    pub sessions_per_user_max: usize,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            public_url: "http://127.0.0.1:3069".to_owned(),
+            allowed_hosts: vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()],
+            allowed_origins: Vec::new(),
+            policy: PolicySettings::default(),
+            body_bytes_max: 4 * 1024 * 1024,
+            read_your_writes: Duration::from_secs(5),
+            session_idle: Duration::from_mins(30),
+            sessions_per_user_max: 32,
+        }
+    }
+}
+
+/// What the policy gate refuses.
+#[derive(Debug, Clone)]
+pub struct PolicySettings {
+    /// Whether refusals are carried out.
+    pub mode: PolicyMode,
+    /// Calls of one tool by one user within `window`.
+    pub calls_per_window_max: u32,
+    /// The rolling window.
+    pub window: Duration,
+    /// Who may use which destructive tools.
+    pub destructive_allowed: BTreeMap<UserId, BTreeSet<String>>,
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        Self {
+            mode: PolicyMode::Enforce,
+            calls_per_window_max: 30,
+            window: Duration::from_mins(1),
+            destructive_allowed: BTreeMap::new(),
+        }
+    }
+}
+
+/// Whether the policy gate's refusals are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyMode {
+    /// The gate is not asked.
+    Off,
+    /// The gate is asked and its refusals are recorded, but the call goes on.
+    LogOnly,
+    /// A refusal is a refusal.
+    Enforce,
+}
+
+impl PolicyMode {
+    /// The word used in configuration, events and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::LogOnly => "log-only",
+            Self::Enforce => "enforce",
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The room's metrics: described once, starting at zero, never labelled with anything a caller sent.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::registry::ToolRegistry;
+
+/// How a tool call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With an answer.
+    Ok,
+    /// The arguments did not fit the schema.
+    Invalid,
+    /// The tool said no.
+    Rejected,
+    /// The policy gate said no.
+    Refused,
+    /// The house was at fault.
+    Failed,
+    /// The tool panicked.
+    Panicked,
+}
+
+impl Outcome {
+    const ALL: [Self; 6] = [
+        Self::Ok,
+        Self::Invalid,
+        Self::Rejected,
+        Self::Refused,
+        Self::Failed,
+        Self::Panicked,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Invalid => "invalid",
+            Self::Rejected => "rejected",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+const TOOL_CALLS: &str = "gateway_tool_calls_total";
+const TOOL_CALL_DURATION: &str = "gateway_tool_call_duration_seconds";
+const POLICY_DECISIONS: &str = "gateway_policy_decisions_total";
+const SESSIONS: &str = "gateway_sessions";
+const AUTH_FAILURES: &str = "gateway_auth_failures_total";
+pub(crate) const READ_YOUR_WRITES_TIMEOUTS: &str = "gateway_read_your_writes_timeouts_total";
+
+/// Describes what there is to measure and starts it at zero.
+pub(crate) fn describe(registry: &ToolRegistry) {
+    describe_counter!(TOOL_CALLS, Unit::Count, "tool calls by tool and outcome");
+    describe_histogram!(
+        TOOL_CALL_DURATION,
+        Unit::Seconds,
+        "time from a call's arrival to its answer"
+    );
+    describe_counter!(POLICY_DECISIONS, Unit::Count, "decisions of the policy gate");
+    describe_gauge!(SESSIONS, Unit::Count, "open MCP sessions");
+    describe_counter!(
+        AUTH_FAILURES,
+        Unit::Count,
+        "requests refused for whom they came from, by reason"
+    );
+    describe_counter!(
+        READ_YOUR_WRITES_TIMEOUTS,
+        Unit::Count,
+        "writes whose own reader could not wait for the tables"
+    );
+    for tool in registry.visible_names() {
+        for outcome in Outcome::ALL {
+            counter!(TOOL_CALLS, "tool" => tool, "outcome" => outcome.as_str()).increment(0);
+        }
+    }
+    for reason in ["missing", "expired", "foreign-session", "not-a-member"] {
+        counter!(AUTH_FAILURES, "reason" => reason).increment(0);
+    }
+    counter!(READ_YOUR_WRITES_TIMEOUTS).increment(0);
+    gauge!(SESSIONS).set(0.0);
+}
+
+pub(crate) fn tool_call(tool: &'static str, outcome: Outcome, seconds: f64) {
+    counter!(TOOL_CALLS, "tool" => tool, "outcome" => outcome.as_str()).increment(1);
+    histogram!(TOOL_CALL_DURATION, "tool" => tool).record(seconds);
+}
+
+pub(crate) fn unknown_tool() {
+    counter!(TOOL_CALLS, "tool" => "unknown", "outcome" => "unknown").increment(1);
+}
+
+pub(crate) fn policy_decision(decision: &'static str, reason: &'static str, mode: &'static str) {
+    counter!(POLICY_DECISIONS, "decision" => decision, "reason" => reason, "mode" => mode).increment(1);
+}
+
+pub(crate) fn auth_failure(reason: &'static str) {
+    counter!(AUTH_FAILURES, "reason" => reason).increment(1);
+}
+
+pub(crate) fn sessions(open: usize) {
+    gauge!(SESSIONS).set(open as f64);
+}

@@ -1,0 +1,30 @@
+//! The door with everything behind it: real identity, real tables and projector, a server on loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+#[path = "door/harness.rs"]
+mod harness;
+
+#[path = "door/admission.rs"]
+mod admission;
+#[path = "door/jetstream.rs"]
+mod jetstream;
+#[path = "door/ownership.rs"]
+mod ownership;
+#[path = "door/policy.rs"]
+mod policy;
+#[path = "door/sessions.rs"]
+mod sessions;
+#[path = "door/stateless.rs"]
+mod stateless;
+#[path = "door/tools.rs"]
+mod tools;
+#[path = "door/validation.rs"]
+mod validation;
+#[path = "door/writes.rs"]
+mod writes;
