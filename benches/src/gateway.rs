@@ -186,7 +186,7 @@ impl House {
         let is_up = testkit::wait_until(Duration::from_secs(20), || {
             let run = std::fs::read_to_string(data.join("run.json")).unwrap_or_default();
             let run: Value = serde_json::from_str(&run).unwrap_or_default();
-            house.api = run["api"].as_str().unwrap_or_default().to_owned();
+            run["api"].as_str().unwrap_or_default().clone_into(&mut house.api);
             !house.api.is_empty()
         });
         if is_up {

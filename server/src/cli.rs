@@ -1,0 +1,174 @@
+//! The command line.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use events::SystemClock;
+
+use crate::api_client::ApiClient;
+use crate::commands::accounts::AccountsCommand;
+use crate::commands::cleanup::CleanupArgs;
+use crate::commands::config::ConfigCommand;
+use crate::commands::demo::DemoArgs;
+use crate::commands::events::EventsCommand;
+use crate::commands::personas::PersonasCommand;
+use crate::commands::seed::SeedArgs;
+use crate::commands::tick::TickArgs;
+use crate::commands::token::TokenArgs;
+use crate::commands::{
+    accounts, cleanup, config, demo, doctor, events as log_events, personas, seed, tables, tick, token, up,
+};
+use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
+use crate::exit::CommandError;
+use crate::output::{Format, Out};
+
+/// A cast of personas that use an app through its MCP tools, leave an event for every call, and rate what they used
+///
+/// Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 a service is unavailable, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "dramatis", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    config: ConfigFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run every role in one process
+    Up(HouseFlags),
+    /// Start everything, let all ten personas live a day through the real gateway, and report it
+    Demo(DemoArgs),
+    /// Create or update every catalog persona on a running server
+    Seed(SeedArgs),
+    /// Delete every live persona of a running server
+    Cleanup(CleanupArgs),
+    /// Let personas act now
+    Tick(TickArgs),
+    /// List personas, or show one
+    #[command(subcommand)]
+    Personas(PersonasCommand),
+    /// Read the log
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Fold the log again and swap the tables
+    Rebuild {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fold the log into a scratch copy and compare it with the live tables
+    Verify {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a token for a local account (development issuer only)
+    Token(TokenArgs),
+    /// Accounts of this machine's data folder
+    #[command(subcommand)]
+    Accounts(AccountsCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check secrets, NATS, tables, clock, catalog and address, and say how to mend what is wrong
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Command {
+    fn wants_json(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Accounts(_) => false,
+            Self::Demo(args) => args.json,
+            Self::Seed(args) => args.api.json,
+            Self::Cleanup(args) => args.api.json,
+            Self::Tick(args) => args.api.json,
+            Self::Personas(command) => command.api().json,
+            Self::Events(_) => true,
+            Self::Token(args) => args.json,
+            Self::Rebuild { json }
+            | Self::Verify { json }
+            | Self::Doctor { json }
+            | Self::Config(ConfigCommand::Print { json }) => *json,
+        }
+    }
+
+    fn house_flags(&self) -> Option<&HouseFlags> {
+        match self {
+            Self::Up(flags) => Some(flags),
+            Self::Demo(args) => Some(&args.house),
+            _ => None,
+        }
+    }
+
+    /// What is worth logging unless `RUST_LOG` says otherwise: a server tells its life, a command only its troubles.
+    fn log_level(&self) -> &'static str {
+        if matches!(self, Self::Up(_)) {
+            "info"
+        } else {
+            "warn"
+        }
+    }
+}
+
+impl Cli {
+    /// The log level unless the environment says otherwise.
+    pub(crate) fn log_level(&self) -> &'static str {
+        self.command.log_level()
+    }
+
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Its one clear line and exit code.
+    pub(crate) async fn run(self) -> Result<(), CommandError> {
+        let layers = Layers::stack(&self.config, self.command.house_flags())?;
+        let settings = layers.read()?;
+        let clock = Arc::new(SystemClock::new());
+        let mut out = Out::stdout(Format::from_json_switch(self.command.wants_json()), colour());
+        let out = &mut out;
+        match self.command {
+            Command::Up(_) => up::run(&settings, clock, out).await,
+            Command::Demo(args) => demo::run(&args, settings, clock, out).await,
+            Command::Seed(args) => {
+                let api = ApiClient::connect(&args.api, &settings)?;
+                seed::run(&args, &api, &settings.seed_secret, out).await
+            }
+            Command::Cleanup(args) => {
+                cleanup::run(&args, &ApiClient::connect(&args.api, &settings)?, out).await
+            }
+            Command::Tick(args) => tick::run(&args, &ApiClient::connect(&args.api, &settings)?, out).await,
+            Command::Personas(command) => {
+                personas::run(&command, &ApiClient::connect(command.api(), &settings)?, out).await
+            }
+            Command::Events(command) => log_events::run(&command, &settings, clock, out).await,
+            Command::Rebuild { .. } => tables::rebuild(&settings, clock, out).await,
+            Command::Verify { .. } => tables::verify(&settings, clock, out).await,
+            Command::Token(args) => token::run(&args, &settings, clock, out).await,
+            Command::Accounts(command) => accounts::run(&command, &settings, clock, out).await,
+            Command::Config(ConfigCommand::Print { .. }) => config::run(&layers, out),
+            Command::Doctor { .. } => doctor::run(&settings, clock, out).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_is_what_people_read() {
+        insta::assert_snapshot!(Cli::command().render_long_help());
+    }
+}

@@ -1,0 +1,15 @@
+//! One file a command (or a pair that shares its work).
+
+pub(crate) mod accounts;
+pub(crate) mod cleanup;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+mod drift;
+pub(crate) mod events;
+pub(crate) mod personas;
+pub(crate) mod seed;
+pub(crate) mod tables;
+pub(crate) mod tick;
+pub(crate) mod token;
+pub(crate) mod up;

@@ -1,0 +1,249 @@
+//! `dramatis demo`: ten personas live a day through the real gateway, and the day is reported.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::{TickReport, Who};
+use catalog::{Catalog, Persona};
+use events::{Cadence, Clock as _, Delivery, LogError, StreamSeq, SystemClock, read_to_end};
+use tokio_util::sync::CancellationToken;
+
+use crate::api_client::ApiClient;
+use crate::commands::seed;
+use crate::config::{Config, HouseFlags};
+use crate::exit::CommandError;
+use crate::house::House;
+use crate::output::{Format, Out};
+use crate::progress::{Steps, TickDisplay};
+use crate::report::{LogCounts, MorningReport, Places};
+
+const HOUR: Duration = Duration::from_hours(1);
+/// Virtual days one run may live; a year of hourly ticks is a soak test, not a demo.
+const DAYS_MAX: u32 = 60;
+/// How long the tables may take to catch up with the log.
+const CATCH_UP: Duration = Duration::from_secs(30);
+
+/// Start everything, let all ten personas live a day through the real gateway, and report it
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) house: HouseFlags,
+    /// Keep serving when the day is over
+    #[arg(long)]
+    keep: bool,
+    /// Live this many virtual days, each persona by its own cadence, instead of one tick each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
+    days: Option<u32>,
+    /// The report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CommandError::Failed`] when a tick failed or the log and the tables disagree, and whatever kept it from starting.
+pub(crate) async fn run(
+    args: &DemoArgs,
+    mut config: Config,
+    clock: Arc<SystemClock>,
+    out: &mut Out,
+) -> Result<(), CommandError> {
+    // Every tick of the demo is asked for; the scheduler takes over only with --keep.
+    config.paused = true;
+    if args.house.listen.is_none() && TcpListener::bind(config.listen).is_err() {
+        tracing::warn!(address = %config.listen, "the usual address is in use; taking a free port");
+        config.listen.set_port(0);
+    }
+    let started = clock.monotonic();
+    let house = House::start(&config, clock.clone()).await?;
+    house
+        .run_while(async |house: &House| {
+            let day = live(args, house).await?;
+            let report = report(args, house, &config, &day, clock.monotonic() - started).await?;
+            match out.format() {
+                Format::Json => out.json(&report)?,
+                Format::Text => out.text(report.text(out.width(), out.paint()))?,
+            }
+            judge(&day.ticks, &report)?;
+            if args.keep {
+                eprintln!("serving on http://{} until Ctrl-C", house.address);
+                house.app.cast.resume().await;
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+        .await
+        .or_else(|error| {
+            if args.keep && error == CommandError::Interrupted {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
+}
+
+/// What the demo did, before it is looked up in the tables.
+#[derive(Debug)]
+struct Day {
+    since: StreamSeq,
+    ticks: Vec<TickReport>,
+}
+
+/// The demo has failed if anybody's tick has, or if the tables are not what the log says.
+fn judge(ticks: &[TickReport], report: &MorningReport) -> Result<(), CommandError> {
+    let failed: Vec<String> = ticks
+        .iter()
+        .filter(|tick| !tick.succeeded())
+        .map(|tick| {
+            format!(
+                "{}: {}",
+                tick.name,
+                tick.reason.as_deref().unwrap_or(&tick.outcome)
+            )
+        })
+        .collect();
+    if !failed.is_empty() {
+        return Err(CommandError::Failed(format!(
+            "{} ticks failed: {}",
+            failed.len(),
+            failed.join("; ")
+        )));
+    }
+    if report.agrees() {
+        return Ok(());
+    }
+    Err(CommandError::Failed(
+        "the tables do not agree with the log; `dramatis verify` says where".to_owned(),
+    ))
+}
+
+async fn live(args: &DemoArgs, house: &House) -> Result<Day, CommandError> {
+    let app = &house.app;
+    let since = app.log.state().await.map_err(unavailable)?.last_seq;
+    let catalog = Catalog::parse(
+        "personas.json",
+        Catalog::embedded_text(),
+        &gateway::module_names(),
+    )
+    .map_err(|error| CommandError::Failed(error.to_string()))?;
+    let api = ApiClient::new(&format!("http://{}", house.address), house.admin_token().await?)?;
+    let seeded = seed::seed(
+        &catalog,
+        &app.settings.seed_secret,
+        false,
+        &api,
+        &mut Steps::on_stderr("seed"),
+    )
+    .await?;
+    seeded.into_result()?;
+    let display = TickDisplay::on_stderr(ticks_expected(&catalog, args.days), house.clock.clone());
+    let done = CancellationToken::new();
+    let acting = async {
+        let ticks = match args.days {
+            None => tick(house, Who::All).await,
+            Some(days) => live_days(house, days).await,
+        };
+        done.cancel();
+        ticks
+    };
+    let (ticks, ()) = tokio::join!(acting, display.follow(app.cast.progress(), done.clone()));
+    Ok(Day { since, ticks: ticks? })
+}
+
+/// About how many ticks there will be, for the progress display.
+fn ticks_expected(catalog: &Catalog, days: Option<u32>) -> u64 {
+    let Some(days) = days else {
+        return catalog.personas.len() as u64;
+    };
+    let a_week = |persona: &Persona| match persona.cadence {
+        Cadence::Hourly => 7 * 24,
+        Cadence::Daily => 7,
+        Cadence::Weekdays => 5,
+    };
+    (catalog.personas.iter().map(a_week).sum::<u64>() * u64::from(days)).div_ceil(7)
+}
+
+/// Lives `days` virtual days hour by hour: whoever is due by then acts.
+async fn live_days(house: &House, days: u32) -> Result<Vec<TickReport>, CommandError> {
+    let mut ticks = Vec::new();
+    let mut ahead_ms = 0;
+    for _ in 0..days * 24 {
+        ticks.extend(tick(house, Who::Due).await?);
+        house.clock.advance(HOUR);
+        ahead_ms += 3_600_000;
+        house.write_run_file(ahead_ms)?;
+    }
+    Ok(ticks)
+}
+
+async fn tick(house: &House, who: Who) -> Result<Vec<TickReport>, CommandError> {
+    house
+        .app
+        .cast
+        .tick(who)
+        .await
+        .map_err(|error| CommandError::Failed(error.to_string()))
+}
+
+async fn report(
+    args: &DemoArgs,
+    house: &House,
+    config: &Config,
+    day: &Day,
+    took: Duration,
+) -> Result<MorningReport, CommandError> {
+    let app = &house.app;
+    let failed = |error: projections::TablesError| CommandError::Failed(error.to_string());
+    let end = app.log.state().await.map_err(unavailable)?.last_seq;
+    app.projector
+        .wait_for(end, CATCH_UP)
+        .await
+        .map_err(|error| CommandError::Failed(error.to_string()))?;
+    let places = Places {
+        dashboard_url: format!("http://{}/", house.address),
+        log: house.nats_address(),
+        tables: config.tables_file().display().to_string(),
+        data_dir: config.data.display().to_string(),
+    };
+    let report = app.tables.report().await.map_err(failed)?;
+    let counts = app.tables.counts().await.map_err(failed)?;
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    Ok(MorningReport::new(
+        report,
+        counts,
+        count_log(house).await?,
+        places,
+        took_ms,
+        args.days.unwrap_or(1),
+    ))
+}
+
+/// Counts every event of the log, independently of the tables.
+async fn count_log(house: &House) -> Result<LogCounts, CommandError> {
+    let mut counts = LogCounts::default();
+    let read = read_to_end(
+        &*house.app.log,
+        StreamSeq::ZERO,
+        |delivery| -> Result<(), LogError> {
+            counts.commits += 1;
+            counts.last_seq = delivery.seq();
+            if let Delivery::Commit(recorded) = delivery {
+                for (_, event) in recorded.events() {
+                    *counts
+                        .events_by_type
+                        .entry(event.type_name().to_owned())
+                        .or_default() += 1;
+                }
+            }
+            Ok(())
+        },
+    );
+    read.await.map_err(unavailable)?;
+    Ok(counts)
+}
+
+fn unavailable(error: LogError) -> CommandError {
+    CommandError::Unavailable(error.to_string())
+}

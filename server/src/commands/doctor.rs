@@ -1,0 +1,283 @@
+//! `dramatis doctor`: what is not as it should be, and how to mend it.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use catalog::Catalog;
+use events::{Clock as _, EventLog as _, SystemClock, SystemIds};
+use jiff::Timestamp;
+use jiff::civil::date;
+use projections::Tables;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+
+use crate::config::{Config, DEVELOPMENT_SERVICE_KEY};
+use crate::exit::CommandError;
+use crate::house::open_log;
+use crate::keys::key_encryption_key;
+use crate::nats_child::{find_program, version_of};
+use crate::output::{Format, Out};
+use crate::run_file::RunFile;
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    Warn,
+    Bad,
+}
+
+/// One thing looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    verdict: Verdict,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+impl Check {
+    fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            what,
+            verdict: Verdict::Good,
+            found: found.into(),
+            mend: None,
+        }
+    }
+
+    fn warn(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            what,
+            verdict: Verdict::Warn,
+            found: found.into(),
+            mend: Some(mend.into()),
+        }
+    }
+
+    fn bad(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            what,
+            verdict: Verdict::Bad,
+            found: found.into(),
+            mend: Some(mend.into()),
+        }
+    }
+}
+
+/// Runs every check and prints what it found.
+///
+/// # Errors
+/// [`CommandError::Failed`] when something is bad.
+pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out) -> Result<(), CommandError> {
+    let running = RunFile::find(config);
+    let mut checks = secrets(config);
+    checks.extend([
+        key_file(config),
+        nats_program(config).await,
+        log(config, running.as_ref()).await,
+        tables(config).await,
+        time(clock.now()),
+        persona_catalog(),
+        address(config, running.is_some()),
+    ]);
+    if out.format() == Format::Json {
+        out.json(&checks)?;
+    } else {
+        for check in &checks {
+            let mark = match check.verdict {
+                Verdict::Good => out.paint().green("✓"),
+                Verdict::Warn => out.paint().yellow("!"),
+                Verdict::Bad => out.paint().red("✗"),
+            };
+            out.text(format!("{mark} {:<22} {}", check.what, check.found))?;
+            if let Some(mend) = &check.mend {
+                out.text(format!("  {:<22} {}", "", out.paint().dim(format!("→ {mend}"))))?;
+            }
+        }
+    }
+    let bad = checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Bad)
+        .count();
+    if bad == 0 {
+        Ok(())
+    } else {
+        Err(CommandError::Failed(format!(
+            "{bad} of {} checks are bad",
+            checks.len()
+        )))
+    }
+}
+
+/// Well-known secrets are fine on a laptop; configuration refuses them in production before this runs.
+fn secrets(config: &Config) -> Vec<Check> {
+    let seed_is_known = config.seed_secret.expose_secret() == catalog::DEVELOPMENT_SEED_SECRET;
+    let key = config
+        .service_key
+        .as_ref()
+        .map(|key| key.expose_secret().to_owned());
+    vec![
+        if seed_is_known {
+            Check::warn(
+                "seed secret",
+                "the well-known development secret",
+                "set PERSONA_SEED_SECRET before others can reach this",
+            )
+        } else if config.seed_secret.expose_secret().len() < 16 {
+            Check::warn(
+                "seed secret",
+                "shorter than 16 characters",
+                "set a longer PERSONA_SEED_SECRET",
+            )
+        } else {
+            Check::good("seed secret", "set")
+        },
+        match key.as_deref() {
+            Some(DEVELOPMENT_SERVICE_KEY) => Check::warn(
+                "service key",
+                "the well-known development key",
+                "set MANA_SERVICE_KEY before others can reach this",
+            ),
+            Some(_) => Check::good("service key", "set"),
+            None => Check::good("service key", "none; external runners are refused"),
+        },
+    ]
+}
+
+fn key_file(config: &Config) -> Check {
+    let file = config
+        .kek_file
+        .clone()
+        .unwrap_or_else(|| config.data.join("kek.key"));
+    if !file.exists() && !config.identity_file().exists() {
+        return Check::good("key-encryption key", "none yet; made at the first start");
+    }
+    match key_encryption_key(config, &SystemIds) {
+        Ok(_) => Check::good("key-encryption key", format!("readable at {}", file.display())),
+        Err(error) => Check::bad(
+            "key-encryption key",
+            error.to_string(),
+            "restore the file from your backup",
+        ),
+    }
+}
+
+async fn nats_program(config: &Config) -> Check {
+    if config.nats.is_some() {
+        return Check::good("nats-server program", "not needed: --nats is set");
+    }
+    match find_program(config).await {
+        Ok(program) => {
+            let version = version_of(&program).await.unwrap_or_default();
+            Check::good(
+                "nats-server program",
+                format!("{version} at {}", program.display()),
+            )
+        }
+        Err(error) => Check::bad(
+            "nats-server program",
+            error.to_string(),
+            "run ./deploy/install-nats",
+        ),
+    }
+}
+
+async fn log(config: &Config, running: Option<&RunFile>) -> Check {
+    let what = "log";
+    let Some(url) = config.nats.clone().or(running.map(|run| run.nats.clone())) else {
+        return Check::good(what, "no server running; nothing to ask");
+    };
+    let opened = match open_log(&SecretString::from(url)).await {
+        Ok(log) => log.state().await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match opened {
+        Ok(state) if config.nats.is_some() => Check::warn(
+            what,
+            format!(
+                "{} commits; its sync_interval cannot be seen from here",
+                state.messages
+            ),
+            "make sure that server has sync_interval: 100ms or always, not the default of two minutes",
+        ),
+        Ok(state) => Check::good(
+            what,
+            format!(
+                "{} commits, {} bytes, synced every 100 ms",
+                state.messages, state.bytes
+            ),
+        ),
+        Err(error) => Check::bad(what, error, "is the server there, and is it new enough?"),
+    }
+}
+
+async fn tables(config: &Config) -> Check {
+    let what = "tables";
+    if !config.tables_file().exists() {
+        return Check::good(what, "none yet; made at the first start");
+    }
+    let counted = match Tables::open(&config.tables_file()).await {
+        Ok(tables) => tables.counts().await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match counted {
+        Ok(counts) if counts.parked > 0 => Check::warn(
+            what,
+            format!("{} events are parked", counts.parked),
+            "see the reasons in table parked_events",
+        ),
+        Ok(counts) => Check::good(
+            what,
+            format!(
+                "{} personas, {} actions, at sequence {}",
+                counts.personas, counts.actions, counts.as_of_seq
+            ),
+        ),
+        Err(error) => Check::bad(
+            what,
+            error,
+            "`dramatis rebuild` makes the tables again from the log",
+        ),
+    }
+}
+
+/// A clock before this program was written is wrong, and tokens and cadences with it.
+fn time(now: Timestamp) -> Check {
+    let written = date(2026, 1, 1)
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .map_or(Timestamp::UNIX_EPOCH, |at| at.timestamp());
+    if now < written {
+        Check::bad("clock", now.to_string(), "set the machine's clock")
+    } else {
+        Check::good("clock", now.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+    }
+}
+
+fn persona_catalog() -> Check {
+    match Catalog::parse(
+        "personas.json",
+        Catalog::embedded_text(),
+        &gateway::module_names(),
+    ) {
+        Ok(catalog) => Check::good("catalog", format!("{} personas", catalog.personas.len())),
+        Err(error) => Check::bad("catalog", error.to_string(), "this build is broken; use another"),
+    }
+}
+
+fn address(config: &Config, is_running: bool) -> Check {
+    let what = "address";
+    if is_running {
+        return Check::good(what, "a server is running on this data folder");
+    }
+    match TcpListener::bind(config.listen) {
+        Ok(_) => Check::good(what, format!("{} is free", config.listen)),
+        Err(error) => Check::bad(
+            what,
+            format!("{}: {error}", config.listen),
+            "choose another with --listen",
+        ),
+    }
+}

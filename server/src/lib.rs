@@ -1,1 +1,0 @@
-//! The house: the dramatis binary, configuration, wiring, lifecycle, HTTP and the command line.
