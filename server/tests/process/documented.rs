@@ -1,19 +1,10 @@
 //! `docs/operations.md` says what the program says of itself: its settings and its metrics.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use common::{Up, json};
+use crate::common::{Up, json};
 
 /// The names in the first column of the table under `## heading`.
 fn documented(heading: &str) -> BTreeSet<String> {

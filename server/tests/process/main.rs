@@ -1,0 +1,14 @@
+//! The program as a process: what its users, its operators and a power cut do to it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+mod documented;
+mod killed;
+mod refusals;
+mod seed_and_cleanup;
