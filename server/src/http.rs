@@ -1,0 +1,147 @@
+//! The HTTP surfaces beside MCP: accounts, vault, administration, external runners, health, dashboard.
+//!
+//! ```text
+//! request ─ named ─ browser headers ─ panics to problems ─ known hosts ─┬─ /mcp …   the gateway's own router
+//!                                                                       └─ endpoints ─ time limit ─ body limit
+//!                                                                           ─ who is it? ─ fields ─ handler
+//! ```
+//!
+//! Handlers decide nothing about the world: they read tables, ask [`Identity`], append to a persona's subject,
+//! and wait until the tables have passed what they appended.
+//!
+//! **To add an endpoint**: write the handler in the file of its story, add one [`Endpoint`] with its description
+//! to that file's `endpoints()`. It is then routed, limited and described in `/openapi.json`.
+
+mod auth;
+mod body;
+mod caller;
+mod dashboard;
+mod diag;
+mod endpoint;
+mod external;
+mod fields;
+mod health;
+mod me;
+mod metrics;
+mod openapi;
+mod persona_log;
+mod personas;
+mod problem;
+mod runner;
+mod shield;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::CastHandle;
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use events::{EventLog, Ids, SystemClock};
+use gateway::Gateway;
+use http::StatusCode;
+use identity::Identity;
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+use projections::{ProjectorHandle, Tables};
+use secrecy::SecretString;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use endpoint::Endpoint;
+pub(crate) use health::Health;
+use problem::Problem;
+
+/// What the handlers share: the rooms' handles, and how this house is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// Accounts, tokens, vault and spaces.
+    pub(crate) identity: Identity,
+    /// The folded tables, to read.
+    pub(crate) tables: Tables,
+    /// The log, to append to persona subjects.
+    pub(crate) log: Arc<dyn EventLog>,
+    /// How far the tables are.
+    pub(crate) projector: ProjectorHandle,
+    /// MCP.
+    pub(crate) gateway: Gateway,
+    /// The personas' actors.
+    pub(crate) cast: CastHandle,
+    /// The time.
+    pub(crate) clock: Arc<SystemClock>,
+    /// Where ids without a natural key come from.
+    pub(crate) ids: Arc<dyn Ids>,
+    /// Whether the house is open.
+    pub(crate) health: Health,
+    /// How it is set up.
+    pub(crate) settings: HttpSettings,
+    /// What `/metrics` shows.
+    pub(crate) metrics: PrometheusHandle,
+}
+
+/// How the HTTP surfaces are set up.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpSettings {
+    /// Turns `/diag` and the open dashboard off.
+    pub(crate) production: bool,
+    /// What external runners prove themselves with; without one there are none.
+    pub(crate) service_key: Option<SecretString>,
+    /// The address people reach this house at.
+    pub(crate) public_url: String,
+    /// Host names, with or without a port, that requests may be addressed to.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// What the personas' passwords are derived from.
+    pub(crate) seed_secret: SecretString,
+    /// How long a write waits to be readable before it is answered as stored but not yet visible.
+    pub(crate) admin_read_your_writes: Duration,
+}
+
+/// Everything this house answers over HTTP.
+pub(crate) fn router(app: App) -> Router {
+    metrics::describe();
+    let allowed_hosts = app.settings.allowed_hosts.clone();
+    let ids = app.ids.clone();
+    let gateway = app.gateway.router();
+    endpoints(app.settings.production)
+        .into_iter()
+        .fold(Router::new(), |router, endpoint| endpoint.mount(router))
+        .route_layer(from_fn_with_state(app.clock.clone(), metrics::observe_requests))
+        .layer(from_fn(shield::errors_as_problems))
+        .with_state(app)
+        .merge(gateway)
+        .fallback(unknown_path)
+        .layer(from_fn_with_state(allowed_hosts, shield::known_hosts_only))
+        .layer(CatchPanicLayer::custom(shield::panic_as_problem))
+        .layer(map_response(shield::browser_headers))
+        .layer(from_fn_with_state(ids, shield::named))
+}
+
+/// The one table that routing and `/openapi.json` are made of.
+fn endpoints(production: bool) -> Vec<Endpoint> {
+    let mut endpoints = [
+        health::endpoints(),
+        auth::endpoints(),
+        me::endpoints(),
+        personas::endpoints(),
+        runner::endpoints(),
+        external::endpoints(),
+        dashboard::endpoints(),
+        openapi::endpoints(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>();
+    if !production {
+        endpoints.extend(diag::endpoints());
+    }
+    endpoints
+}
+
+async fn unknown_path() -> Problem {
+    Problem::of_status(StatusCode::NOT_FOUND)
+}
+
+/// A time as clients of the system before this one know it: ISO 8601 in UTC, always three decimals.
+fn iso(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}

@@ -1,0 +1,130 @@
+//! Accounts for everybody: registration, login and the keys that tokens are checked with.
+
+use axum::Json;
+use axum::extract::State;
+use http::{StatusCode, header};
+use identity::{Account, AccountKind, IdentityError, Login, Registration, Role, Tier};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use super::App;
+use super::body::JsonObject;
+use super::caller::BEARER;
+use super::endpoint::{Access, Endpoint};
+use super::fields::{Faults, Fields};
+use super::problem::Problem;
+
+/// Bytes of a registration or login: a handful of short fields.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Characters an email may have.
+pub(crate) const EMAIL_CHARS: std::ops::RangeInclusive<usize> = 3..=254;
+/// Characters a new password may have.
+pub(crate) const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=256;
+/// How long others may keep the keys; shorter than the time two keys overlap at a rotation.
+const JWKS_CACHE: &str = "public, max-age=60";
+
+/// The endpoints of this file.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let credentials = json!({
+        "type": "object",
+        "required": ["email", "password"],
+        "properties": {
+            "email": { "type": "string", "format": "email" },
+            "password": { "type": "string", "minLength": 8, "maxLength": 256 },
+        },
+    });
+    let mut registration = credentials.clone();
+    registration["properties"]["name"] = json!({ "type": "string", "maxLength": 120 });
+    vec![
+        Endpoint::post(&["/api/v1/auth/register"], register)
+            .about(Access::Open, "Makes an account with its personal space and vault")
+            .takes(registration)
+            .succeeds_with(StatusCode::CREATED)
+            .refuses(&[409, 503])
+            .body_bytes_max(BODY_BYTES_MAX),
+        Endpoint::post(&["/api/v1/auth/login"], login)
+            .about(Access::Open, "Gives a token for an email and its password")
+            .takes(credentials)
+            .refuses(&[401, 503])
+            .body_bytes_max(BODY_BYTES_MAX),
+        Endpoint::get(&["/.well-known/jwks.json", "/api/auth/jwks"], jwks)
+            .about(Access::Open, "The public keys that tokens are signed with"),
+    ]
+}
+
+async fn register(
+    State(app): State<App>,
+    JsonObject(body): JsonObject,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let mut faults = Faults::default();
+    let mut fields = Fields::new(body, &mut faults);
+    let registration = Registration {
+        email: fields.text("email", EMAIL_CHARS),
+        password: fields.secret("password", PASSWORD_CHARS),
+        name: fields.optional_text("name", 1..=120),
+        // A persona or an admin is never made by asking for it here.
+        kind: AccountKind::Human,
+        role: Role::User,
+        tier: Tier::Free,
+        time_zone: fields.optional_text("timeZone", 1..=64),
+    };
+    faults.finish()?;
+    let account = app.identity.register(registration).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "user": user_json(&account) }))))
+}
+
+async fn login(State(app): State<App>, JsonObject(body): JsonObject) -> Result<Json<Value>, Problem> {
+    let mut faults = Faults::default();
+    let mut fields = Fields::new(body, &mut faults);
+    let email = fields.text("email", 1..=*EMAIL_CHARS.end());
+    let password = fields.secret("password", 1..=*PASSWORD_CHARS.end());
+    faults.finish()?;
+    let login = app.identity.login(&email, &password).await?;
+    Ok(Json(login_json(&login)))
+}
+
+async fn jwks(State(app): State<App>) -> ([(header::HeaderName, &'static str); 1], Json<Value>) {
+    ([(header::CACHE_CONTROL, JWKS_CACHE)], Json(app.identity.jwks()))
+}
+
+/// A login as its owner gets it. The one place where a token leaves the house.
+pub(crate) fn login_json(login: &Login) -> Value {
+    json!({ "token": login.token.expose_secret(), "user": user_json(&login.account) })
+}
+
+fn user_json(account: &Account) -> Value {
+    json!({
+        "id": account.id,
+        "email": account.email,
+        "name": account.name,
+        "kind": account.kind,
+        "role": account.role,
+        "tier": account.tier,
+    })
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        let said = error.to_string();
+        match error {
+            IdentityError::EmailTaken => Self::new(StatusCode::CONFLICT, "EMAIL_TAKEN", said),
+            IdentityError::InvalidField { field, reason } => {
+                Self::bad_request("INVALID_FIELDS", format!("{field}: {reason}"))
+                    .with("faults", json!([{ "field": field, "reason": reason }]))
+            }
+            IdentityError::BadCredentials => Self::unauthorized("BAD_CREDENTIALS", BEARER, said),
+            IdentityError::NotFound => Self::not_found("NOT_FOUND", said),
+            IdentityError::NotAPersona => Self::new(StatusCode::CONFLICT, "NOT_A_PERSONA", said),
+            IdentityError::VaultNotInitialised => Self::not_found("VAULT_NOT_INITIALISED", said),
+            IdentityError::Busy => Self::unavailable("BUSY", said),
+            IdentityError::Database(cause) => {
+                tracing::error!(error = %cause, "the accounts cannot be read or written");
+                Self::unavailable(
+                    "DATABASE_UNAVAILABLE",
+                    "the database does not answer now; try again",
+                )
+            }
+            error => Self::internal("identity cannot do what was asked", &error),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! One endpoint: its address, its handler and what `/openapi.json` says about it, in one value, so that there
+//! is no route without a description.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use http::StatusCode;
+use serde_json::Value;
+
+use super::{App, shield};
+
+/// Bytes a body may have, where the endpoint does not say otherwise.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// How long a handler may take, where the endpoint does not say otherwise.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a caller needs to be let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing.
+    Open,
+    /// A token.
+    Token,
+    /// A token of an account with the role admin.
+    Admin,
+    /// The service key.
+    ServiceKey,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// The method, in upper case.
+    pub(crate) method: &'static str,
+    /// The addresses it answers at; those after the first are for older clients.
+    pub(crate) paths: &'static [&'static str],
+    /// One line for people.
+    pub(crate) summary: &'static str,
+    /// Who is let in.
+    pub(crate) access: Access,
+    /// The status of success.
+    pub(crate) success: StatusCode,
+    /// Another status of success, where there is one.
+    pub(crate) partial_success: Option<StatusCode>,
+    /// JSON Schema of the body it takes.
+    pub(crate) body: Option<Value>,
+    /// The query parameters it reads.
+    pub(crate) query: &'static [&'static str],
+    /// What it says no with, besides what [`Access`] and the body bring with them.
+    pub(crate) refusals: &'static [u16],
+    /// Media type of a successful answer.
+    pub(crate) answers: &'static str,
+
+    handler: MethodRouter<App>,
+    body_bytes_max: usize,
+    time_limit: Duration,
+}
+
+impl Endpoint {
+    /// An endpoint read with `GET`.
+    pub(crate) fn get<H: Handler<T, App>, T: 'static>(paths: &'static [&'static str], handler: H) -> Self {
+        Self::new("GET", paths, on(MethodFilter::GET, handler))
+    }
+
+    /// An endpoint that takes `POST`.
+    pub(crate) fn post<H: Handler<T, App>, T: 'static>(paths: &'static [&'static str], handler: H) -> Self {
+        Self::new("POST", paths, on(MethodFilter::POST, handler))
+    }
+
+    /// An endpoint that takes `DELETE`.
+    pub(crate) fn delete<H: Handler<T, App>, T: 'static>(paths: &'static [&'static str], handler: H) -> Self {
+        Self::new("DELETE", paths, on(MethodFilter::DELETE, handler))
+    }
+
+    fn new(method: &'static str, paths: &'static [&'static str], handler: MethodRouter<App>) -> Self {
+        Self {
+            method,
+            paths,
+            summary: "",
+            access: Access::Open,
+            success: StatusCode::OK,
+            partial_success: None,
+            body: None,
+            query: &[],
+            refusals: &[],
+            answers: "application/json",
+            handler,
+            body_bytes_max: BODY_BYTES_MAX,
+            time_limit: TIME_LIMIT,
+        }
+    }
+
+    /// The same, described by one line and open to `access`.
+    #[must_use]
+    pub(crate) fn about(self, access: Access, summary: &'static str) -> Self {
+        Self {
+            summary,
+            access,
+            ..self
+        }
+    }
+
+    /// The same, taking a body of this JSON Schema.
+    #[must_use]
+    pub(crate) fn takes(self, schema: Value) -> Self {
+        Self {
+            body: Some(schema),
+            ..self
+        }
+    }
+
+    /// The same, reading these query parameters.
+    #[must_use]
+    pub(crate) fn reads(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    /// The same, saying no with these statuses too.
+    #[must_use]
+    pub(crate) fn refuses(self, refusals: &'static [u16]) -> Self {
+        Self { refusals, ..self }
+    }
+
+    /// The same with another status of success.
+    #[must_use]
+    pub(crate) fn succeeds_with(self, success: StatusCode) -> Self {
+        Self { success, ..self }
+    }
+
+    /// The same, sometimes succeeding with another status.
+    #[must_use]
+    pub(crate) fn or_with(self, status: StatusCode) -> Self {
+        Self {
+            partial_success: Some(status),
+            ..self
+        }
+    }
+
+    /// The same with another media type of its answer.
+    #[must_use]
+    pub(crate) fn answers_with(self, answers: &'static str) -> Self {
+        Self { answers, ..self }
+    }
+
+    /// The same with another limit on its body.
+    #[must_use]
+    pub(crate) fn body_bytes_max(self, body_bytes_max: usize) -> Self {
+        Self {
+            body_bytes_max,
+            ..self
+        }
+    }
+
+    /// The same with another limit on its time.
+    #[must_use]
+    pub(crate) fn time_limit(self, time_limit: Duration) -> Self {
+        Self { time_limit, ..self }
+    }
+
+    /// Adds it to `router`, at each of its addresses, with its limits around it.
+    pub(crate) fn mount(self, router: Router<App>) -> Router<App> {
+        let handler = self
+            .handler
+            .layer(DefaultBodyLimit::max(self.body_bytes_max))
+            .layer(from_fn_with_state(self.time_limit, shield::in_time));
+        self.paths
+            .iter()
+            .fold(router, |router, path| router.route(path, handler.clone()))
+    }
+}

@@ -1,0 +1,72 @@
+//! Partners share a space with one another.
+
+use events::{SpaceId, UserId};
+use identity::{Account, AccountKind, IdentityError, NewSpace, SpaceRole, SpaceType};
+use tokio::sync::Mutex;
+
+use crate::http::App;
+
+/// Two partners created at the same moment would otherwise each make a space for both.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// Sees to it that the persona shares a space with each of its partners that exists. Whoever of two is created
+/// second brings the space about; doing it again changes nothing. A space once shared is not taken away.
+pub(super) async fn with_partners(
+    app: &App,
+    persona: &Account,
+    partners: &[String],
+) -> Result<(), IdentityError> {
+    let _guard = ONE_AT_A_TIME.lock().await;
+    for email in partners.iter().filter(|email| **email != persona.email) {
+        let Some(partner) = app.identity.account_by_email(email).await? else {
+            continue;
+        };
+        if partner.kind == AccountKind::Persona {
+            share(app, persona, &partner).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn share(app: &App, persona: &Account, partner: &Account) -> Result<(), IdentityError> {
+    let (own, theirs) = (
+        shared_spaces(app, &persona.id).await?,
+        shared_spaces(app, &partner.id).await?,
+    );
+    if own
+        .iter()
+        .any(|(space, _)| theirs.iter().any(|(other, _)| other == space))
+    {
+        return Ok(());
+    }
+    let name = format!("{} & {}", partner.name, persona.name);
+    // One that was made for these two, and left half made when an earlier try broke off.
+    let half_made = theirs
+        .into_iter()
+        .find(|(_, known)| *known == name)
+        .map(|(space, _)| space);
+    let space = if let Some(space) = half_made {
+        space
+    } else {
+        let space = NewSpace {
+            name,
+            space_type: SpaceType::Team,
+        };
+        app.identity.create_space(&partner.id, space).await?.space_id
+    };
+    app.identity
+        .add_member(&space, &persona.id, SpaceRole::Member)
+        .await?;
+    Ok(())
+}
+
+/// The account's spaces that may have more than one member, with their names.
+async fn shared_spaces(app: &App, user: &UserId) -> Result<Vec<(SpaceId, String)>, IdentityError> {
+    let memberships = app.identity.spaces_of(user).await?;
+    let shared = memberships
+        .into_iter()
+        .filter(|membership| membership.space_type != SpaceType::Personal);
+    Ok(shared
+        .map(|membership| (membership.space_id, membership.name))
+        .collect())
+}

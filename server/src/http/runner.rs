@@ -1,0 +1,140 @@
+//! The cast, as an admin works it: let them act now, pause, resume, look; and what came of it.
+
+use std::time::Duration;
+
+use actors::{CastError, TickReport, Who};
+use axum::Json;
+use axum::extract::State;
+use events::Clock as _;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::App;
+use super::auth::EMAIL_CHARS;
+use super::body::OptionalJsonObject;
+use super::caller::Admin;
+use super::endpoint::{Access, Endpoint};
+use super::fields::{Faults, Fields};
+use super::problem::Problem;
+
+/// How long a request to let them act may take. Each tick has its own deadline; this is for a whole cast.
+pub(crate) const TICK_TIME_LIMIT: Duration = Duration::from_hours(3);
+
+/// The endpoints of this file.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::post(&["/api/v1/admin/runner/tick"], tick)
+            .about(
+                Access::Admin,
+                "Lets personas act now and answers when all are done",
+            )
+            .takes(tick_schema())
+            .refuses(&[404, 503])
+            .time_limit(TICK_TIME_LIMIT),
+        Endpoint::post(&["/api/v1/admin/runner/pause"], pause)
+            .about(Access::Admin, "Holds scheduled ticks back"),
+        Endpoint::post(&["/api/v1/admin/runner/resume"], resume)
+            .about(Access::Admin, "Lets scheduled ticks go on"),
+        Endpoint::get(&["/api/v1/admin/runner"], observe)
+            .about(Access::Admin, "Who acts, who waits, who is due when"),
+        Endpoint::get(&["/api/v1/admin/report"], report)
+            .about(Access::Admin, "What everybody did and how they rated it"),
+    ]
+}
+
+/// JSON Schema of [`let_act`]'s body.
+pub(crate) fn tick_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "nobody named: those whose cadence says so",
+        "properties": {
+            "persona": { "type": "string", "format": "email" },
+            "all": { "type": "boolean", "default": false },
+        },
+    })
+}
+
+async fn tick(
+    _: Admin,
+    State(app): State<App>,
+    OptionalJsonObject(body): OptionalJsonObject,
+) -> Result<Json<Value>, Problem> {
+    let_act(&app, body).await
+}
+
+async fn pause(_: Admin, State(app): State<App>) -> Json<Value> {
+    app.cast.pause().await;
+    Json(json!({ "ok": true, "paused": true }))
+}
+
+async fn resume(_: Admin, State(app): State<App>) -> Json<Value> {
+    app.cast.resume().await;
+    Json(json!({ "ok": true, "paused": false }))
+}
+
+async fn observe(_: Admin, State(app): State<App>) -> Json<Value> {
+    Json(json!(app.cast.observe().await))
+}
+
+async fn report(_: Admin, State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let (report, counts) = (app.tables.report().await?, app.tables.counts().await?);
+    Ok(Json(json!({ "report": report, "counts": counts })))
+}
+
+/// Lets those the body names act now, and answers when all are done.
+pub(crate) async fn let_act(app: &App, body: Map<String, Value>) -> Result<Json<Value>, Problem> {
+    let who = read_who(app, body).await?;
+    let begin = app.clock.monotonic();
+    let ticks = app.cast.tick(who).await?;
+    let took = app.clock.monotonic().saturating_sub(begin);
+    Ok(Json(answer(&ticks, took)))
+}
+
+async fn read_who(app: &App, body: Map<String, Value>) -> Result<Who, Problem> {
+    let mut faults = Faults::default();
+    let mut fields = Fields::new(body, &mut faults);
+    let (email, all) = (fields.optional_text("persona", EMAIL_CHARS), fields.flag("all"));
+    if email.is_some() && all {
+        fields.fault("all", "cannot be true when a persona is named");
+    }
+    faults.finish()?;
+    let Some(email) = email else {
+        return Ok(if all { Who::All } else { Who::Due });
+    };
+    let persona = app.tables.persona_by_email(&email.to_lowercase()).await?;
+    let unknown = || Problem::not_found("PERSONA_NOT_FOUND", "there is no persona of that email");
+    Ok(Who::Persona(persona.ok_or_else(unknown)?.persona_id))
+}
+
+fn answer(ticks: &[TickReport], took: Duration) -> Value {
+    let succeeded = ticks.iter().filter(|tick| tick.succeeded()).count();
+    let skipped = ticks
+        .iter()
+        .filter(|tick| matches!(tick.outcome.as_str(), "busy" | "stood-down"))
+        .count();
+    json!({
+        "due": ticks.len(),
+        "succeeded": succeeded,
+        "failed": ticks.len() - succeeded - skipped,
+        "skipped": skipped,
+        "durationMs": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "ticks": ticks,
+    })
+}
+
+impl From<CastError> for Problem {
+    fn from(error: CastError) -> Self {
+        match error {
+            CastError::Log(error) => error.into(),
+            CastError::UnknownPersona(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "PERSONA_NOT_FOUND",
+                "there is no persona of that id",
+            ),
+            error => {
+                tracing::warn!(error = %error, "the cast does not do what was asked");
+                Self::unavailable("RUNNER_UNAVAILABLE", "the personas cannot act now; try again")
+            }
+        }
+    }
+}

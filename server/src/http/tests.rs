@@ -1,0 +1,392 @@
+//! The HTTP surfaces over real rooms: accounts and tables in a folder of the test's own, the log in memory.
+
+mod accounts;
+mod external;
+mod house;
+mod personas;
+mod refusals;
+mod sample;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actors::{Cast, CastSettings, SimulatedBrain};
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use events::{
+    Appended, Commit, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, MemoryLog,
+    RecordedCommit, Rejection, StreamSeq, Subject, SystemClock, SystemIds,
+};
+use gateway::{Gateway, GatewaySettings};
+use http::{HeaderMap, Request, StatusCode, header};
+use identity::{
+    AccountKind, Identity, IdentitySettings, KeyEncryptionKey, PasswordCost, Registration, Role, Tier,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use projections::{Projector, Tables};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::{App, Health, HttpSettings, router};
+
+const SERVICE_KEY: &str = "service-key-of-this-test";
+
+/// A log that can be told not to answer.
+#[derive(Debug, Default)]
+struct MutableLog {
+    inner: MemoryLog,
+    is_mute: AtomicBool,
+}
+
+impl MutableLog {
+    fn mute(&self, is_mute: bool) {
+        self.is_mute.store(is_mute, Ordering::SeqCst);
+    }
+
+    /// What stands on a subject, mute or not.
+    async fn inner_read(&self, subject: &Subject) -> Vec<RecordedCommit> {
+        self.inner.read_subject(subject).await.unwrap()
+    }
+
+    fn answers(&self) -> Result<&MemoryLog, LogError> {
+        if self.is_mute.load(Ordering::SeqCst) {
+            return Err(LogError::Unavailable(
+                "nats://secret-host:4222 refused".to_owned(),
+            ));
+        }
+        Ok(&self.inner)
+    }
+}
+
+#[async_trait]
+impl EventLog for MutableLog {
+    async fn append(
+        &self,
+        commit: &Commit,
+        expected: ExpectedSeq,
+    ) -> Result<Result<Appended, Rejection>, LogError> {
+        self.answers()?.append(commit, expected).await
+    }
+
+    async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
+        self.answers()?.last(subject).await
+    }
+
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        let commits = self.answers()?.read_subject(subject).await;
+        // Over a network others get their turn between a read and what is made of it.
+        tokio::task::yield_now().await;
+        commits
+    }
+
+    async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
+        self.inner.follow(after).await
+    }
+
+    async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError> {
+        self.answers()?.at(seq).await
+    }
+
+    async fn state(&self) -> Result<LogState, LogError> {
+        self.answers()?.state().await
+    }
+}
+
+/// A house of one test's own; everything ends when it is dropped.
+struct TestHouse {
+    app: App,
+    router: Router,
+    log: Arc<MutableLog>,
+    admin_token: String,
+    stop: CancellationToken,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for TestHouse {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl TestHouse {
+    async fn open() -> Self {
+        Self::open_as(false).await
+    }
+
+    async fn open_as(production: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, ids) = (Arc::new(SystemClock::new()), Arc::new(SystemIds));
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let public_url = format!("http://{}", listener.local_addr().unwrap());
+        let log = Arc::new(MutableLog::default());
+        let identity = Identity::open(
+            identity_settings(dir.path(), &public_url),
+            clock.clone(),
+            ids.clone(),
+        );
+        let identity = identity.await.unwrap();
+        let tables = Tables::open(&dir.path().join("tables.sqlite")).await.unwrap();
+        let (fold, projector) = Projector::new(log.clone(), tables.clone(), clock.clone());
+        let stop_fold = stop.clone();
+        tracker.spawn(async move { fold.run(stop_fold).await.unwrap() });
+        let settings = GatewaySettings {
+            public_url: public_url.clone(),
+            ..GatewaySettings::default()
+        };
+        let gateway = Gateway::new(
+            settings,
+            identity.clone(),
+            log.clone(),
+            tables.clone(),
+            projector.clone(),
+            clock.clone(),
+            ids.clone(),
+        )
+        .unwrap();
+        let brain = Arc::new(SimulatedBrain::new());
+        let cast = Cast::start(
+            cast_settings(&public_url),
+            log.clone(),
+            brain,
+            clock.clone(),
+            ids.clone(),
+        );
+        let app = App {
+            identity,
+            tables,
+            log: log.clone(),
+            projector,
+            gateway,
+            cast: cast.await.unwrap(),
+            clock,
+            ids,
+            health: Health::new(),
+            settings: HttpSettings {
+                production,
+                service_key: Some(SecretString::from(SERVICE_KEY)),
+                public_url,
+                allowed_hosts: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+                seed_secret: SecretString::from(catalog::DEVELOPMENT_SEED_SECRET),
+                admin_read_your_writes: Duration::from_secs(10),
+            },
+            metrics: metrics_handle(),
+        };
+        app.health.set_ready();
+        let router = router(app.clone());
+        let served =
+            axum::serve(listener, router.clone()).with_graceful_shutdown(stop.clone().cancelled_owned());
+        tracker.spawn(async move { served.await.unwrap() });
+        let admin_token = admin_token(&app.identity).await;
+        Self {
+            app,
+            router,
+            log,
+            admin_token,
+            stop,
+            _dir: dir,
+        }
+    }
+
+    /// Sends a request without a token.
+    async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.send(request(method, path, body)).await
+    }
+
+    /// Sends a request as `token`'s account.
+    async fn ask_as(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let mut request = request(method, path, body);
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert(header::AUTHORIZATION, bearer);
+        self.send(request).await
+    }
+
+    /// Sends a request as the admin.
+    async fn ask_as_admin(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        self.ask_as(&self.admin_token, method, path, body).await
+    }
+
+    /// Sends a request as a runner outside.
+    async fn ask_as_runner(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let mut request = request(method, path, body);
+        request
+            .headers_mut()
+            .insert("x-service-key", SERVICE_KEY.parse().unwrap());
+        self.send(request).await
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = to_bytes(response.into_body(), 16 * 1024 * 1024).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer {
+            status,
+            headers,
+            text,
+            json,
+        }
+    }
+
+    /// Creates a persona and gives its id.
+    async fn enrol(&self, email: &str) -> String {
+        let answer = self
+            .ask_as_admin("POST", "/api/v1/personas/admin", Some(&sample::persona(email)))
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        answer.json["userId"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers a person and gives its token and id.
+    async fn register(&self, email: &str) -> (String, String) {
+        let body = sample::credentials(email);
+        let registered = self.ask("POST", "/api/v1/auth/register", Some(&body)).await;
+        assert_eq!(registered.status, StatusCode::CREATED, "{}", registered.text);
+        let login = self.ask("POST", "/api/v1/auth/login", Some(&body)).await;
+        let token = login.json["token"].as_str().unwrap().to_owned();
+        (token, login.json["user"]["id"].as_str().unwrap().to_owned())
+    }
+
+    /// The same house with its fold stopped, where writes do not wait for it.
+    fn without_fold(&mut self) {
+        self.stop.cancel();
+        let mut app = self.app.clone();
+        app.settings.admin_read_your_writes = Duration::from_millis(20);
+        self.router = router(app);
+    }
+
+    /// How many commits the log holds.
+    async fn commits(&self) -> u64 {
+        self.log.inner.state().await.unwrap().messages
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+    json: Value,
+}
+
+impl Answer {
+    /// Checks that it is a problem with this status and code, in the form every client can rely on.
+    #[track_caller]
+    fn assert_problem(&self, status: StatusCode, code: &str) {
+        assert_eq!(
+            (self.status, self.json["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.json["status"], status.as_u16());
+        assert_eq!(
+            self.json["error"], self.json["detail"],
+            "older clients read `error`"
+        );
+        assert!(!self.json["detail"].as_str().unwrap().is_empty());
+        assert_eq!(
+            self.headers.contains_key("www-authenticate"),
+            status == StatusCode::UNAUTHORIZED
+        );
+        assert_eq!(
+            self.headers.contains_key("retry-after"),
+            status == StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
+
+    #[track_caller]
+    fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no header {name}"))
+            .to_str()
+            .unwrap()
+    }
+
+    /// The members of an object, to compare shapes.
+    #[track_caller]
+    fn members(value: &Value) -> Vec<&str> {
+        let mut members: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        members.sort_unstable();
+        members
+    }
+}
+
+fn request(method: &str, path: &str, body: Option<&Value>) -> Request<Body> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "localhost");
+    match body {
+        None => request.body(Body::empty()),
+        Some(body) => request
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string())),
+    }
+    .unwrap()
+}
+
+/// A recorder is the whole process's; tests that share one share what it counts.
+fn metrics_handle() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap())
+        .clone()
+}
+
+fn identity_settings(dir: &std::path::Path, public_url: &str) -> IdentitySettings {
+    IdentitySettings {
+        database: dir.join("identity.sqlite"),
+        kek: KeyEncryptionKey::new("test", [7; 32]),
+        issuer: public_url.to_owned(),
+        audiences: vec!["mana".to_owned(), format!("{public_url}/mcp")],
+        token_ttl: Duration::from_hours(1),
+        password_cost: PasswordCost::Fast,
+    }
+}
+
+fn cast_settings(base_url: &str) -> CastSettings {
+    CastSettings {
+        base_url: base_url.to_owned(),
+        seed_secret: SecretString::from(catalog::DEVELOPMENT_SEED_SECRET),
+        concurrency: 2,
+        tick_interval: Duration::from_hours(1),
+        tick_deadline: Duration::from_mins(1),
+        calls_per_tick_max: 40,
+        seed: 1,
+        // Nobody acts unless the test says so.
+        paused: true,
+        restarts_max: 3,
+        restart_window: Duration::from_mins(1),
+    }
+}
+
+async fn admin_token(identity: &Identity) -> String {
+    let admin = Registration {
+        email: "admin@example.org".to_owned(),
+        password: SecretString::from("admin-password"),
+        name: None,
+        kind: AccountKind::Human,
+        role: Role::Admin,
+        tier: Tier::Free,
+        time_zone: None,
+    };
+    let admin = identity.register(admin).await.unwrap();
+    identity
+        .mint(&admin.id)
+        .await
+        .unwrap()
+        .token
+        .expose_secret()
+        .to_owned()
+}
