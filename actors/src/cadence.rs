@@ -1,0 +1,275 @@
+//! When a persona is due: calendar days of its own time zone, at its own time of day.
+//!
+//! Everything follows from the last tick's beginning, so a tick that was missed for days is due once, not many
+//! times, and a tick asked for by hand counts as that day's. The result is an instant; whoever asks compares it
+//! with the present.
+
+use events::{Cadence, PersonaId};
+use jiff::civil::{Date, Time, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use sha2::{Digest as _, Sha256};
+
+/// The hour the earliest daily slot is in; nobody acts at night.
+const DAY_STARTS_HOUR: i8 = 7;
+/// Minutes over which daily slots are spread: 07:00 to 21:59.
+const DAY_MINUTES: u64 = 15 * 60;
+/// Seconds in an hour.
+const HOUR_S: i64 = 3_600;
+
+/// A persona's own time within a day or an hour, so that a hundred personas of one cadence do not all act at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Local time of day of a daily tick.
+    pub time: Time,
+    /// Seconds into the hour of an hourly tick.
+    pub second_of_hour: i64,
+}
+
+impl Slot {
+    /// The slot that follows from the persona and `seed`, the same on every machine.
+    pub fn of(persona_id: &PersonaId, seed: u64) -> Self {
+        let digest = Sha256::new()
+            .chain_update(seed.to_be_bytes())
+            .chain_update(persona_id.as_str())
+            .finalize();
+        let drawn = digest
+            .iter()
+            .take(8)
+            .fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
+        let minute = i64::try_from(drawn % DAY_MINUTES).unwrap_or(0);
+        let morning = Time::constant(DAY_STARTS_HOUR, 0, 0, 0);
+        Self {
+            // Wrapping cannot happen: 07:00 and less than fifteen hours.
+            time: morning.wrapping_add(minute.minutes()),
+            second_of_hour: i64::try_from((drawn >> 32) % 3_600).unwrap_or(0),
+        }
+    }
+}
+
+/// The zone of that IANA name; UTC where this machine knows none of that name. Catalog and admin API refuse unknown
+/// names, so only a foreign log leads here.
+pub(crate) fn zone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+}
+
+/// When the next tick is due. A persona that never ran is due since `enrolled_at`.
+///
+/// `last_started_at` is when the last tick began, whatever it was triggered by. Daily and weekday ticks fall on the
+/// first fitting calendar day after it, at the slot's time on the wall clock there; where a change of daylight
+/// saving leaves that time out, as much later as the clock jumps, and where it comes twice, the first of the two.
+/// Hourly ticks fall into the first whole hour after it.
+pub fn next_due(
+    cadence: Cadence,
+    zone: &TimeZone,
+    enrolled_at: Timestamp,
+    last_started_at: Option<Timestamp>,
+    slot: Slot,
+) -> Timestamp {
+    let Some(last) = last_started_at else {
+        return enrolled_at;
+    };
+    match cadence {
+        Cadence::Hourly => {
+            let hour = last.as_second().div_euclid(HOUR_S) + 1;
+            Timestamp::from_second(hour * HOUR_S + slot.second_of_hour).unwrap_or(Timestamp::MAX)
+        }
+        Cadence::Daily => next_day(last, zone, slot, |_| true),
+        Cadence::Weekdays => next_day(last, zone, slot, |day| {
+            !matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)
+        }),
+    }
+}
+
+/// The slot on the first day after `last`'s that `fits`.
+fn next_day(last: Timestamp, zone: &TimeZone, slot: Slot, fits: impl Fn(Date) -> bool) -> Timestamp {
+    let mut day = last.to_zoned(zone.clone()).date();
+    loop {
+        let Ok(tomorrow) = day.tomorrow() else {
+            return Timestamp::MAX;
+        };
+        day = tomorrow;
+        if !fits(day) {
+            continue;
+        }
+        let due = day
+            .to_datetime(slot.time)
+            .to_zoned(zone.clone())
+            .map_or(Timestamp::MAX, |due| due.timestamp());
+        // A zone that skips a whole day puts that day's slot on the next one: still later than `last`.
+        return due.max(
+            last.saturating_add(SignedDuration::from_secs(1))
+                .unwrap_or(Timestamp::MAX),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn berlin() -> TimeZone {
+        TimeZone::get("Europe/Berlin").unwrap()
+    }
+
+    fn slot(hour: i8, minute: i8) -> Slot {
+        Slot {
+            time: Time::constant(hour, minute, 0, 0),
+            second_of_hour: 600,
+        }
+    }
+
+    const ENROLLED: Timestamp = Timestamp::constant(1_767_600_000, 0);
+
+    fn daily(zone: &TimeZone, last: &str, slot: Slot) -> Timestamp {
+        next_due(Cadence::Daily, zone, ENROLLED, Some(at(last)), slot)
+    }
+
+    #[test]
+    fn a_persona_that_never_ran_is_due_since_its_enrolment() {
+        for cadence in [Cadence::Daily, Cadence::Weekdays, Cadence::Hourly] {
+            assert_eq!(next_due(cadence, &berlin(), ENROLLED, None, slot(9, 0)), ENROLLED);
+        }
+    }
+
+    #[test]
+    fn a_daily_slot_keeps_its_wall_clock_time_when_daylight_saving_begins() {
+        // 28 to 29 March 2026: the day has 23 hours.
+        assert_eq!(
+            daily(&berlin(), "2026-03-28T08:00:00Z", slot(9, 0)),
+            at("2026-03-29T07:00:00Z")
+        );
+    }
+
+    #[test]
+    fn a_daily_slot_keeps_its_wall_clock_time_when_daylight_saving_ends() {
+        // 24 to 25 October 2026: the day has 25 hours.
+        assert_eq!(
+            daily(&berlin(), "2026-10-24T07:00:00Z", slot(9, 0)),
+            at("2026-10-25T08:00:00Z")
+        );
+    }
+
+    #[test]
+    fn a_slot_that_the_clock_jumps_over_is_as_much_later() {
+        // 02:30 on 29 March 2026 does not exist in Berlin; 03:30 summer time stands for it.
+        assert_eq!(
+            daily(&berlin(), "2026-03-28T12:00:00Z", slot(2, 30)),
+            at("2026-03-29T01:30:00Z")
+        );
+    }
+
+    #[test]
+    fn a_slot_that_comes_twice_is_due_at_the_first() {
+        // 02:30 on 25 October 2026 comes at 00:30 and at 01:30 UTC; having run at the first, the next is a day away.
+        assert_eq!(
+            daily(&berlin(), "2026-10-24T12:00:00Z", slot(2, 30)),
+            at("2026-10-25T00:30:00Z")
+        );
+        assert_eq!(
+            daily(&berlin(), "2026-10-25T00:30:00Z", slot(2, 30)),
+            at("2026-10-26T01:30:00Z")
+        );
+    }
+
+    #[test]
+    fn days_are_those_of_the_persona() {
+        // 20:00 UTC on the 5th is already the 6th in Auckland, and still the 5th in Los Angeles.
+        let (auckland, angeles) = (
+            TimeZone::get("Pacific/Auckland").unwrap(),
+            TimeZone::get("America/Los_Angeles").unwrap(),
+        );
+        assert_eq!(
+            daily(&auckland, "2026-01-05T20:00:00Z", slot(9, 0)),
+            at("2026-01-06T20:00:00Z")
+        );
+        assert_eq!(
+            daily(&angeles, "2026-01-05T20:00:00Z", slot(9, 0)),
+            at("2026-01-06T17:00:00Z")
+        );
+    }
+
+    #[test]
+    fn weekdays_leave_out_the_weekend_of_the_persona() {
+        let weekdays = |last| next_due(Cadence::Weekdays, &berlin(), ENROLLED, Some(at(last)), slot(9, 0));
+        assert_eq!(
+            weekdays("2026-01-08T08:00:00Z"),
+            at("2026-01-09T08:00:00Z"),
+            "Thursday to Friday"
+        );
+        assert_eq!(
+            weekdays("2026-01-09T08:00:00Z"),
+            at("2026-01-12T08:00:00Z"),
+            "Friday to Monday"
+        );
+        // 23:30 UTC on Sunday is Monday in Berlin, so the next one is Tuesday.
+        assert_eq!(
+            weekdays("2026-01-11T23:30:00Z"),
+            at("2026-01-13T08:00:00Z"),
+            "late on Sunday"
+        );
+    }
+
+    #[test]
+    fn an_hourly_persona_is_due_in_the_next_hour_at_its_own_minute() {
+        let hourly = |last| next_due(Cadence::Hourly, &berlin(), ENROLLED, Some(at(last)), slot(9, 0));
+        assert_eq!(hourly("2026-03-29T00:10:00Z"), at("2026-03-29T01:10:00Z"));
+        assert_eq!(
+            hourly("2026-03-29T00:59:59Z"),
+            at("2026-03-29T01:10:00Z"),
+            "across the jump of the wall clock"
+        );
+    }
+
+    #[test]
+    fn after_downtime_one_tick_is_due_not_many() {
+        let (slot, back) = (slot(9, 0), at("2026-01-20T15:00:00Z"));
+        let missed = daily(&berlin(), "2026-01-10T08:00:00Z", slot);
+        assert_eq!(missed, at("2026-01-11T08:00:00Z"));
+        assert!(missed < back);
+        let after = next_due(Cadence::Daily, &berlin(), ENROLLED, Some(back), slot);
+        assert_eq!(
+            after,
+            at("2026-01-21T08:00:00Z"),
+            "the tick made up for counts as today's"
+        );
+    }
+
+    #[test]
+    fn slots_follow_from_persona_and_seed_and_lie_in_the_day() {
+        let anna: PersonaId = events::testing::id("anna");
+        assert_eq!(Slot::of(&anna, 1), Slot::of(&anna, 1));
+        assert_ne!(Slot::of(&anna, 1), Slot::of(&anna, 2));
+        let hours = (0..500)
+            .map(|n| Slot::of(&anna, n).time.hour())
+            .collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(hours, (7..22).collect());
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_tick_is_later_than_the_last_and_never_two_on_one_day(
+            last in 1_500_000_000i64..2_000_000_000,
+            minute in 0i8..60, hour in 0i8..24,
+            name in proptest::sample::select(vec![
+                "Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "Pacific/Apia", "Africa/Casablanca", "UTC",
+            ]),
+        ) {
+            let (zone, last) = (TimeZone::get(name).unwrap(), Timestamp::from_second(last).unwrap());
+            let slot = Slot { time: Time::constant(hour, minute, 0, 0), second_of_hour: i64::from(minute) * 60 };
+            for cadence in [Cadence::Daily, Cadence::Weekdays, Cadence::Hourly] {
+                let due = next_due(cadence, &zone, ENROLLED, Some(last), slot);
+                prop_assert!(due > last);
+                if cadence != Cadence::Hourly {
+                    let day = |at: Timestamp| at.to_zoned(zone.clone()).date();
+                    prop_assert!(day(due) > day(last));
+                }
+            }
+        }
+    }
+}

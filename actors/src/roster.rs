@@ -1,0 +1,167 @@
+//! Who exists, when each is due next, and what lies unfinished: a pure fold of persona subjects.
+
+use std::collections::BTreeMap;
+
+use events::{Event, PersonaDescription, PersonaId, RecordedCommit, StreamSeq, Subject, TickId, TickTrigger};
+use jiff::Timestamp;
+
+use crate::cadence::{self, Slot};
+
+/// A tick that began and has not ended, as far as the log says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedTick {
+    /// The tick.
+    pub tick_id: TickId,
+    /// When it began.
+    pub started_at: Timestamp,
+}
+
+/// One persona as its own subject tells it. The roster keeps one per persona; a persona actor folds its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RosterEntry {
+    /// Who it is, as of the latest revision.
+    pub description: PersonaDescription,
+    /// When it was enrolled.
+    pub enrolled_at: Timestamp,
+    /// Its last tick's number, 0 before the first.
+    pub last_number: u64,
+    /// When its last tick began, whoever ran it.
+    pub last_started_at: Option<Timestamp>,
+    /// The tick of this program's own that has not ended.
+    pub unfinished: Option<UnfinishedTick>,
+    /// Why it stays down. A revision lifts it.
+    pub halted: Option<String>,
+    /// Its subject's last commit.
+    pub last_seq: StreamSeq,
+}
+
+impl RosterEntry {
+    /// When it is due next.
+    pub fn next_due(&self, seed: u64) -> Timestamp {
+        let slot = Slot::of(&self.description.persona_id, seed);
+        let zone = cadence::zone(&self.description.time_zone);
+        cadence::next_due(
+            self.description.cadence,
+            &zone,
+            self.enrolled_at,
+            self.last_started_at,
+            slot,
+        )
+    }
+
+    fn enrolled(description: &PersonaDescription, recorded: &RecordedCommit) -> Self {
+        Self {
+            description: description.clone(),
+            enrolled_at: recorded.commit.time,
+            last_number: 0,
+            last_started_at: None,
+            unfinished: None,
+            halted: None,
+            last_seq: recorded.seq,
+        }
+    }
+
+    fn revise(&mut self, description: &PersonaDescription) {
+        self.description = description.clone();
+        self.halted = None;
+    }
+
+    fn close(&mut self, tick_id: &TickId) {
+        if self
+            .unfinished
+            .as_ref()
+            .is_some_and(|open| open.tick_id == *tick_id)
+        {
+            self.unfinished = None;
+        }
+    }
+}
+
+/// Folds one commit of a persona's subject over what was known before; `None` is a persona that is not there.
+pub(crate) fn fold(entry: Option<RosterEntry>, recorded: &RecordedCommit) -> Option<RosterEntry> {
+    let mut entry = entry;
+    for (_, event) in recorded.events() {
+        entry = fold_event(entry, event, recorded);
+    }
+    if let Some(entry) = &mut entry {
+        entry.last_seq = recorded.seq;
+    }
+    entry
+}
+
+fn fold_event(entry: Option<RosterEntry>, event: &Event, recorded: &RecordedCommit) -> Option<RosterEntry> {
+    match (event, entry) {
+        (Event::PersonaEnrolled(enrolled), None) => Some(RosterEntry::enrolled(&enrolled.0, recorded)),
+        (Event::PersonaRevised(revised), None) => Some(RosterEntry::enrolled(&revised.0, recorded)),
+        (Event::PersonaErased(_), _) | (_, None) => None,
+        (event, Some(mut entry)) => {
+            match event {
+                Event::PersonaEnrolled(enrolled) => entry.revise(&enrolled.0),
+                Event::PersonaRevised(revised) => entry.revise(&revised.0),
+                Event::PersonaHalted(halted) => entry.halted = Some(halted.reason.clone()),
+                Event::TickStarted(started) => {
+                    entry.last_number = entry.last_number.max(started.number);
+                    entry.last_started_at = entry.last_started_at.max(Some(started.started_at));
+                    if started.trigger != TickTrigger::External {
+                        let (tick_id, started_at) = (started.tick_id.clone(), started.started_at);
+                        entry.unfinished = Some(UnfinishedTick { tick_id, started_at });
+                    }
+                }
+                Event::TickFinished(finished) => entry.close(&finished.tick_id),
+                Event::TickInterrupted(interrupted) => entry.close(&interrupted.tick_id),
+                _ => {}
+            }
+            Some(entry)
+        }
+    }
+}
+
+/// Everybody.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Roster {
+    entries: BTreeMap<PersonaId, RosterEntry>,
+}
+
+impl Roster {
+    /// Folds one commit of any subject; those of others change nothing.
+    pub fn apply(&mut self, recorded: &RecordedCommit) {
+        let Subject::Persona(persona_id) = &recorded.commit.subject else {
+            return;
+        };
+        match fold(self.entries.remove(persona_id), recorded) {
+            Some(entry) => self.entries.insert(persona_id.clone(), entry),
+            None => None,
+        };
+    }
+
+    /// Everybody, by id.
+    pub fn entries(&self) -> impl Iterator<Item = &RosterEntry> {
+        self.entries.values()
+    }
+
+    /// One persona.
+    pub fn get(&self, persona_id: &PersonaId) -> Option<&RosterEntry> {
+        self.entries.get(persona_id)
+    }
+
+    /// Who is due at `now` with the instant since when, those that waited longest first. Who is halted is not due.
+    pub fn due(&self, now: Timestamp, seed: u64) -> Vec<(&RosterEntry, Timestamp)> {
+        let mut due: Vec<_> = self
+            .entries()
+            .filter(|entry| entry.halted.is_none())
+            .map(|entry| (entry, entry.next_due(seed)))
+            .filter(|(_, since)| *since <= now)
+            .collect();
+        // Those that never ran go first, as the old system's clients expect of it.
+        due.sort_by_key(|(entry, since)| (entry.last_started_at.is_some(), *since));
+        due
+    }
+
+    /// Who has a tick that has not ended.
+    pub fn unfinished(&self) -> impl Iterator<Item = &RosterEntry> {
+        self.entries().filter(|entry| entry.unfinished.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

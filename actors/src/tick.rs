@@ -1,0 +1,354 @@
+//! One tick, from folding the persona's subject to `TickFinished`.
+//!
+//! The order is the safety: nothing is spent before `TickStarted` is in the log, no call is sent before its
+//! `ToolCalled` is, and when the log cannot be written the tick stops where it is, to be found unfinished later.
+
+mod live;
+mod rating;
+pub(crate) mod record;
+pub(crate) mod recover;
+
+use std::time::Duration;
+
+use events::{
+    ERROR_CHARS_MAX, Event, PersonaId, RatingSource, TickFinished, TickId, TickOutcome, TickStarted,
+    TickTrigger, capped,
+};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::attribution::Ledger;
+use crate::brain::{PastCall, PersonaView, TickView, ToolInfo};
+use crate::digest::digest;
+use crate::login::log_in;
+use crate::mcp_client::McpSession;
+use crate::report::{TickProgress, TickReport};
+use crate::roster::RosterEntry;
+use crate::snapshot::PersonaSnapshot;
+use crate::stage::Stage;
+pub(crate) use live::panic_text;
+use live::{Ending, guarded, millis};
+use record::{RecordError, Recorder};
+
+/// A tick somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TickOrder {
+    pub(crate) persona_id: PersonaId,
+    pub(crate) email: String,
+    pub(crate) name: String,
+    pub(crate) trigger: TickTrigger,
+    /// Since when it is due; by hand, when it was asked for.
+    pub(crate) due_at: Timestamp,
+}
+
+impl TickOrder {
+    /// The order to let the persona of `entry` act.
+    pub(crate) fn new(entry: &RosterEntry, trigger: TickTrigger, due_at: Timestamp) -> Self {
+        let who = &entry.description;
+        let (persona_id, email, name) = (who.persona_id.clone(), who.email.clone(), who.name.clone());
+        Self {
+            persona_id,
+            email,
+            name,
+            trigger,
+            due_at,
+        }
+    }
+
+    /// A report that no tick came of this order, or none that ended.
+    pub(crate) fn report(&self, outcome: &str, reason: impl Into<String>) -> TickReport {
+        TickReport {
+            persona_id: self.persona_id.clone(),
+            email: self.email.clone(),
+            name: self.name.clone(),
+            tick_id: None,
+            outcome: outcome.to_owned(),
+            reason: Some(reason.into()),
+            calls: 0,
+            errors: 0,
+            ratings: 0,
+            duration_ms: 0,
+        }
+    }
+}
+
+/// What does not change while a tick runs.
+#[derive(Debug)]
+struct Facts {
+    persona: PersonaView,
+    number: u64,
+    seed: u64,
+    started_at: Timestamp,
+}
+
+impl Facts {
+    fn view<'a>(&'a self, tools: &'a [ToolInfo], past: &'a [PastCall], calls_left: u32) -> TickView<'a> {
+        let (tick_number, seed, started_at) = (self.number, self.seed, self.started_at);
+        TickView {
+            persona: &self.persona,
+            tick_number,
+            seed,
+            started_at,
+            tools,
+            past,
+            calls_left,
+        }
+    }
+}
+
+/// A tick that has begun.
+#[derive(Debug)]
+struct Tick<'a> {
+    // Dependencies.
+    stage: &'a Stage,
+    status: &'a watch::Sender<PersonaSnapshot>,
+    // What it is.
+    id: TickId,
+    facts: Facts,
+    /// On the clock's monotonic scale.
+    deadline: Duration,
+    // What has happened.
+    ledger: Ledger,
+    recorder: Recorder<'a>,
+}
+
+/// Lets the persona act once, if the order still holds. Always ends in a report.
+///
+/// Cancelling the stage's `cut` ends it between two steps: the session is closed and the tick is left unfinished.
+pub(crate) async fn run(
+    stage: &Stage,
+    order: &TickOrder,
+    status: &watch::Sender<PersonaSnapshot>,
+    cut: &tokio_util::sync::CancellationToken,
+) -> TickReport {
+    let begun = stage.clock.monotonic();
+    let mut report = match cut.run_until_cancelled(begin(stage, order, status)).await {
+        None => order.report("stood-down", "the runner is stopping"),
+        Some(Err(RecordError::Overtaken(reason))) => order.report("stood-down", reason),
+        Some(Err(error @ RecordError::Log(_))) => order.report("failed", error.to_string()),
+        Some(Ok(mut tick)) => Box::pin(tick.end_with_report(order, cut)).await,
+    };
+    let took = stage.clock.monotonic().saturating_sub(begun);
+    report.duration_ms = millis(took);
+    metrics::counter!("cast_ticks_total", "outcome" => report.outcome.clone()).increment(1);
+    metrics::histogram!("cast_tick_duration_seconds").record(took.as_secs_f64());
+    stage.tell(TickProgress::Finished(report.clone()));
+    report
+}
+
+/// Folds the subject, closes what was left unfinished, and appends `TickStarted` where the fold ended.
+async fn begin<'a>(
+    stage: &'a Stage,
+    order: &TickOrder,
+    status: &'a watch::Sender<PersonaSnapshot>,
+) -> Result<Tick<'a>, RecordError> {
+    let stood_down = |reason: String| RecordError::Overtaken(reason);
+    let Some(entry) = recover::close_unfinished(stage, &order.persona_id).await? else {
+        return Err(stood_down("the persona is not enrolled any more".to_owned()));
+    };
+    if order.trigger == TickTrigger::Schedule {
+        // The roster that ordered this may lag behind the log; the subject itself does not.
+        if let Some(reason) = &entry.halted {
+            return Err(stood_down(format!("the persona is halted: {reason}")));
+        }
+        if entry.next_due(stage.settings.seed) > stage.clock.now() {
+            return Err(stood_down("it is not due any more".to_owned()));
+        }
+    }
+    let who = &entry.description;
+    let number = entry.last_number + 1;
+    let tick_id = TickId::derived(&[order.persona_id.as_str(), &number.to_string()]);
+    let mut tick = Tick {
+        stage,
+        status,
+        id: tick_id.clone(),
+        facts: Facts {
+            persona: PersonaView {
+                persona_id: who.persona_id.clone(),
+                name: who.name.clone(),
+                archetype: who.archetype.clone(),
+                system_prompt: who.system_prompt.clone(),
+                module_mix: who.module_mix.clone(),
+            },
+            number,
+            seed: stage.settings.seed,
+            started_at: stage.clock.now(),
+        },
+        deadline: stage.clock.monotonic() + stage.settings.tick_deadline,
+        ledger: Ledger::new(tick_id.clone()),
+        recorder: Recorder::new(stage, order.persona_id.clone(), tick_id, entry.last_seq),
+    };
+    let started = tick.started(order);
+    tick.recorder.begin(started).await?;
+    let (tick_id, number) = (tick.id.clone(), tick.facts.number);
+    tick.tell(|persona_id, name| TickProgress::Started {
+        persona_id,
+        name,
+        tick_id,
+        number,
+    });
+    Ok(tick)
+}
+
+impl Tick<'_> {
+    fn started(&self, order: &TickOrder) -> Event {
+        let brain = self.stage.brain.identity();
+        TickStarted {
+            tick_id: self.id.clone(),
+            persona_id: order.persona_id.clone(),
+            number: self.facts.number,
+            due_at: order.due_at,
+            started_at: self.facts.started_at,
+            trigger: order.trigger,
+            brain: brain.name.to_owned(),
+            model: brain.model,
+            prompt_version: brain.prompt_version,
+            seed: self.facts.seed,
+        }
+        .into()
+    }
+
+    async fn end_with_report(
+        &mut self,
+        order: &TickOrder,
+        cut: &tokio_util::sync::CancellationToken,
+    ) -> TickReport {
+        self.tell_status("logging in");
+        let ended = match cut.run_until_cancelled(Box::pin(self.open_session(order))).await {
+            None => None,
+            Some(Err(reason)) => {
+                cut.run_until_cancelled(self.finish(Ending::failed(reason), Vec::new()))
+                    .await
+            }
+            Some(Ok(session)) => {
+                let ended = cut.run_until_cancelled(self.act_and_finish(&session)).await;
+                // Also when cut, so that the gateway is not left with a session that nobody owns.
+                session.close().await;
+                ended
+            }
+        };
+        let (outcome, reason, ratings) = match ended {
+            None => (
+                "cut".to_owned(),
+                Some("the runner stopped; the tick is left unfinished".to_owned()),
+                0,
+            ),
+            Some(Ok(finished)) => finished,
+            Some(Err(RecordError::Overtaken(reason))) => ("stood-down".to_owned(), Some(reason), 0),
+            Some(Err(error @ RecordError::Log(_))) => ("failed".to_owned(), Some(error.to_string()), 0),
+        };
+        TickReport {
+            tick_id: Some(self.id.clone()),
+            reason,
+            calls: self.ledger.made(),
+            errors: self.ledger.errors(),
+            ratings,
+            ..order.report(&outcome, "")
+        }
+    }
+
+    async fn open_session(&self, order: &TickOrder) -> Result<McpSession, String> {
+        let token = log_in(self.stage, &order.persona_id, &order.email)
+            .await
+            .map_err(|error| error.to_string())?;
+        McpSession::open(self.stage, &token)
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    async fn act_and_finish(&mut self, session: &McpSession) -> Result<Finished, RecordError> {
+        let ending = self.live(session).await?;
+        let ratings = self.rate(session, &ending).await;
+        self.finish(ending, ratings).await
+    }
+
+    /// The ratings of what was used, in the tick's own view of things, or why there are none.
+    async fn rate(&mut self, session: &McpSession, ending: &Ending) -> Vec<Event> {
+        let past = self.ledger.past();
+        let used = digest(&past);
+        if used.is_empty() {
+            return Vec::new();
+        }
+        self.tell_status("rating");
+        let source = self.stage.brain.source();
+        let drafts = if ending.outcome == TickOutcome::Failed {
+            Err(ending.reason.clone().unwrap_or_default())
+        } else {
+            let view = self.facts.view(session.tools(), &past, 0);
+            let rate = guarded(self.stage.brain.rate(&view, &used));
+            let in_time = self.stage.within(self.time_left(), rate).await;
+            in_time.unwrap_or_else(|| Err("the tick's time was over".to_owned()))
+        };
+        let events = rating::verdicts(&self.id, source, &used, drafts);
+        for event in &events {
+            let (module, rating) = match event {
+                Event::Rated(rated) => (rated.module.clone(), Some(rated.rating)),
+                Event::RatingFailed(failed) => (failed.module.clone(), None),
+                _ => continue,
+            };
+            self.tell(|persona_id, name| TickProgress::Rated {
+                persona_id,
+                name,
+                module,
+                rating,
+            });
+        }
+        events
+    }
+
+    /// Appends the ratings and the tick's end as one commit.
+    async fn finish(&mut self, ending: Ending, ratings: Vec<Event>) -> Result<Finished, RecordError> {
+        let rated = ratings
+            .iter()
+            .filter(|event| matches!(event, Event::Rated(_)))
+            .count();
+        let reason = ending.reason.map(|reason| capped(&reason, ERROR_CHARS_MAX));
+        let is_free = self.stage.brain.source() == RatingSource::Simulated;
+        let finished = TickFinished {
+            tick_id: self.id.clone(),
+            outcome: ending.outcome,
+            reason: reason.clone(),
+            calls: self.ledger.made(),
+            errors: self.ledger.errors(),
+            retries: self.ledger.retries(),
+            cost_micro_usd: is_free.then_some(0),
+            finished_at: self.stage.clock.now(),
+        };
+        let mut events = ratings;
+        events.push(finished.into());
+        self.recorder.append(events).await?;
+        Ok((
+            ending.outcome.as_str().to_owned(),
+            reason,
+            u32::try_from(rated).unwrap_or(u32::MAX),
+        ))
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.saturating_sub(self.stage.clock.monotonic())
+    }
+
+    fn tell(&self, progress: impl FnOnce(PersonaId, String) -> TickProgress) {
+        self.stage.tell(progress(
+            self.facts.persona.persona_id.clone(),
+            self.facts.persona.name.clone(),
+        ));
+    }
+
+    fn tell_status(&self, doing: &'static str) {
+        let in_flight = u32::try_from(self.ledger.open().len()).unwrap_or(u32::MAX);
+        self.status.send_replace(PersonaSnapshot {
+            persona_id: Some(self.facts.persona.persona_id.clone()),
+            name: self.facts.persona.name.clone(),
+            tick_id: Some(self.id.clone()),
+            number: self.facts.number,
+            doing,
+            calls: self.ledger.made(),
+            errors: self.ledger.errors(),
+            in_flight,
+        });
+    }
+}
+
+/// Outcome, reason and the number of ratings.
+type Finished = (String, Option<String>, u32);

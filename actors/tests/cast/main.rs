@@ -1,0 +1,11 @@
+//! The cast against a real MCP server and a real login route, with a brain that does as it is told.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod door;
+mod house;
+mod jetstream;
+mod lifecycle;
+mod logs;
+mod scripted;
+mod ticks;
