@@ -14,6 +14,9 @@ const TRIES_MAX: u32 = 5;
 
 /// Closes the persona's unfinished tick, if it has one, and returns the persona as it is then. Calls without an
 /// outcome stay unknown; none is sent again.
+///
+/// Whoever calls this knows that the tick does not run any more in this process, and takes it that no other process
+/// runs it: one runner per log, until ticks are handed out by a work queue.
 pub(crate) async fn close_unfinished(
     stage: &Stage,
     persona_id: &PersonaId,
