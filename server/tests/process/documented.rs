@@ -1,4 +1,4 @@
-//! `docs/operations.md` says what the program says of itself: its settings and its metrics.
+//! The pages say what the program says of itself: its settings, its metrics, and the tests that hold its invariants.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,10 +6,14 @@ use std::path::Path;
 
 use crate::common::{Up, json};
 
+/// The text of a file of the project, if there is one.
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).ok()
+}
+
 /// The names in the first column of the table under `## heading`.
 fn documented(heading: &str) -> BTreeSet<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
-    let page = fs::read_to_string(page).unwrap();
+    let page = read("docs/operations.md").unwrap();
     let section = page
         .lines()
         .skip_while(|line| *line != format!("## {heading}"))
@@ -51,5 +55,46 @@ async fn every_metric_of_a_fresh_server_is_described() {
     assert!(
         !names.is_empty() && missing.is_empty(),
         "not in docs/operations.md: {missing:?}\n{scraped}"
+    );
+}
+
+/// How many tests a table of invariants names, and those that are not there: a file, then one or more of its tests.
+fn named_tests(page: &str) -> (usize, Vec<String>) {
+    let rows = page.lines().skip_while(|line| *line != "## Invariants").skip(1);
+    let (mut named, mut missing) = (0, Vec::new());
+    for row in rows.take_while(|line| !line.starts_with("## ")) {
+        let mut file = "";
+        // Every other piece stands between backquotes.
+        for word in row.split('`').skip(1).step_by(2) {
+            if Path::new(word)
+                .extension()
+                .is_some_and(|extension| extension == "rs")
+            {
+                file = word;
+            } else if !file.is_empty() {
+                named += 1;
+                if !read(file).is_some_and(|source| source.contains(&format!("fn {word}("))) {
+                    missing.push(format!("{file} {word}"));
+                }
+            }
+        }
+    }
+    (named, missing)
+}
+
+#[test]
+fn every_test_that_holds_an_invariant_is_there() {
+    let (named, missing) = named_tests(&read("docs/architecture.md").unwrap());
+    assert_eq!(missing, Vec::<String>::new());
+    assert!(named >= 15, "only {named} tests are named");
+}
+
+#[test]
+fn a_test_that_is_not_there_is_noticed() {
+    let page =
+        "## Invariants\n| a | `server/tests/rooms.rs` `no_such_test`, `every_keeper_keeps_something` |\n";
+    assert_eq!(
+        named_tests(page),
+        (2, vec!["server/tests/rooms.rs no_such_test".to_owned()])
     );
 }
