@@ -1,21 +1,18 @@
-//! The room itself: what it holds, its routes, and how it begins and ends sessions and stops.
+//! The room itself: what it holds, its routes, and how it stops.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use events::{
-    Clock, Commit, CommitId, Event, EventLog, ExpectedSeq, Ids, SessionClosed, SessionOpened, Subject, UserId,
-};
+use events::{Clock, EventLog, Ids, UserId};
 use futures::StreamExt as _;
 use http::{HeaderName, Method, header};
 use identity::Identity;
 use projections::{ProjectorHandle, Tables};
-use rmcp::transport::streamable_http_server::session::SessionManager as _;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::Serialize;
@@ -23,22 +20,21 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::door;
 use crate::door::host_origin::Allowed;
 use crate::door::ownership::SESSION_HEADER;
 use crate::door::space::SPACE_HEADER;
-use crate::door::{self, Opened};
 use crate::error::GatewayError;
 use crate::keys::KeyCache;
+use crate::lifecycle;
 use crate::mcp::Mcp;
 use crate::metadata::{self, METADATA_PATH};
 use crate::records::Records;
 use crate::registry::ToolRegistry;
-use crate::sessions::{Owner, Session, Sessions};
+use crate::sessions::Sessions;
 use crate::settings::GatewaySettings;
 use crate::telemetry;
 
-/// Characters of a client's own name kept in events.
-const CLIENT_CHARS_MAX: usize = 120;
 /// Sessions ended at once when stopping.
 const ENDED_AT_ONCE: usize = 16;
 
@@ -69,7 +65,7 @@ pub(crate) struct Inner {
     // state
     pub(crate) records: Records,
     pub(crate) sessions: Sessions,
-    behind: Arc<LocalSessionManager>,
+    pub(crate) behind: Arc<LocalSessionManager>,
     pub(crate) rates: Mutex<HashMap<(UserId, &'static str), RateWindow>>,
 
     // stopping
@@ -177,11 +173,11 @@ impl Gateway {
             clock,
             settings,
         });
-        inner.background.spawn(reap(
+        inner.background.spawn(lifecycle::reap(
             Arc::downgrade(&inner),
             inner.clock.clone(),
             inner.stop.clone(),
-            inner.reap_every(),
+            lifecycle::reap_every(&inner.settings),
         ));
         Ok(Self { inner })
     }
@@ -286,123 +282,9 @@ impl Inner {
         self.is_draining.load(Ordering::SeqCst)
     }
 
-    fn reap_every(&self) -> Duration {
-        (self.settings.session_idle / 4).clamp(Duration::from_millis(10), Duration::from_secs(30))
-    }
-
-    /// Gives a new session to its owner and records it. One that cannot be recorded is not opened.
-    pub(crate) async fn begin_session(
-        &self,
-        handle: &str,
-        owner: Owner,
-        opened: &Opened,
-    ) -> Result<(), events::LogError> {
-        let session = self.sessions.bind(handle, owner);
-        let opened_at = self.clock.now();
-        let event = SessionOpened {
-            session_id: session.id.clone(),
-            user_id: session.owner.user_id.clone(),
-            space_id: session.owner.space_id.clone(),
-            client: events::capped(&opened.client, CLIENT_CHARS_MAX),
-            protocol: opened.protocol.clone(),
-            opened_at,
-        };
-        telemetry::sessions(self.sessions.len());
-        match self.append_about(&session, "session-opened", event.into()).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.sessions.remove(&session);
-                telemetry::sessions(self.sessions.len());
-                self.close_behind(handle).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Ends a session once, whoever asks first.
-    pub(crate) async fn end_session(&self, session: &Session, reason: &'static str) {
-        if self.sessions.remove(session) {
-            self.record_end(session, reason).await;
-        }
-    }
-
-    /// Closes and records a session that was already taken out of the table.
-    pub(crate) async fn record_end(&self, session: &Session, reason: &'static str) {
-        telemetry::sessions(self.sessions.len());
-        self.close_behind(&session.handle).await;
-        let closed_at = self.clock.now();
-        let event = SessionClosed {
-            session_id: session.id.clone(),
-            reason: reason.to_owned(),
-            closed_at,
-        };
-        if let Err(error) = self.append_about(session, "session-closed", event.into()).await {
-            tracing::error!(session.id = %session.id, reason, error = %error, "the end of a session could not be recorded");
-        }
-    }
-
-    /// Ends rmcp's side of a session.
-    pub(crate) async fn close_behind(&self, handle: &str) {
-        if let Err(error) = self.behind.close_session(&handle.into()).await {
-            tracing::warn!(error = %error, "a session's worker did not end in order");
-        }
-    }
-
-    async fn append_about(
-        &self,
-        session: &Session,
-        what: &str,
-        event: Event,
-    ) -> Result<(), events::LogError> {
-        let id = CommitId::derived(&[what, session.id.as_str()]);
-        let subject = Subject::Session(session.owner.user_id.clone());
-        let mut commit = Commit::new(id, subject, self.clock.now(), vec![event]);
-        commit.correlation = session.id.to_string();
-        self.append_unguarded(&commit).await
-    }
-
-    /// Appends where the order among writers does not matter, so that only size could be a reason to refuse.
-    pub(crate) async fn append_unguarded(&self, commit: &Commit) -> Result<(), events::LogError> {
-        match self.log.append(commit, ExpectedSeq::Any).await? {
-            Ok(_) => Ok(()),
-            Err(rejection) => Err(events::LogError::Unfit(rejection.to_string())),
-        }
-    }
-
     /// The window of one user and tool.
     pub(crate) fn rate_window(&self, user_id: &UserId, tool: &'static str) -> RateWindow {
         let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
         rates.entry((user_id.clone(), tool)).or_default().clone()
-    }
-
-    async fn reap_once(&self) {
-        for session in self.sessions.take_rested(self.settings.session_idle) {
-            self.record_end(&session, "idle").await;
-        }
-        let (now, window) = (self.clock.monotonic(), self.settings.policy.window);
-        let is_live = |calls: &RateWindow| {
-            let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
-            calls
-                .back()
-                .is_some_and(|last| now.saturating_sub(*last) < window)
-        };
-        // A window somebody holds is being added to, so it stays.
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        rates.retain(|_, calls| Arc::strong_count(calls) > 1 || is_live(calls));
-    }
-}
-
-/// Ends idle sessions and forgets old calls, until the gateway stops or is gone.
-async fn reap(inner: Weak<Inner>, clock: Arc<dyn Clock>, stop: CancellationToken, every: Duration) {
-    loop {
-        // Whichever is first; a sleep given up loses nothing.
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = clock.sleep(every) => {}
-        }
-        match inner.upgrade() {
-            Some(inner) => inner.reap_once().await,
-            None => return,
-        }
     }
 }

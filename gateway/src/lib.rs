@@ -34,6 +34,7 @@ mod error;
 pub mod field_crypto;
 mod gateway;
 mod keys;
+mod lifecycle;
 mod mcp;
 mod metadata;
 mod policy;

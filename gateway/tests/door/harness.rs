@@ -6,8 +6,8 @@ use std::time::Duration;
 use events::{Event, EventLog, MemoryLog, SpaceId, SystemClock, SystemIds, UserId};
 use gateway::{About, CallContext, Gateway, GatewaySettings, Hint, Scope, ToolError, ToolRegistry, ToolSpec};
 use identity::{
-    Account, AccountKind, Identity, IdentitySettings, KeyEncryptionKey, PasswordCost, Registration, Role,
-    Tier,
+    Account, AccountKind, Identity, IdentitySettings, KeyEncryptionKey, NewSpace, PasswordCost, Registration,
+    Role, SpaceRole, SpaceType, Tier,
 };
 use projections::{Projector, Tables};
 use rmcp::model::{CallToolRequestParams, CallToolResult};
@@ -161,6 +161,25 @@ impl House {
             token,
             space,
         }
+    }
+
+    /// A space of `owner` that `member` is in too.
+    pub(crate) async fn team(&self, owner: &User, member: &User) -> SpaceId {
+        let team = NewSpace {
+            name: "Team".to_owned(),
+            space_type: SpaceType::Team,
+        };
+        let team = self
+            .identity
+            .create_space(&owner.id, team)
+            .await
+            .unwrap()
+            .space_id;
+        self.identity
+            .add_member(&team, &member.id, SpaceRole::Member)
+            .await
+            .unwrap();
+        team
     }
 
     pub(crate) async fn token(&self, user: &UserId) -> String {

@@ -59,6 +59,36 @@ async fn a_foreign_session_id_gets_403_and_the_owners_session_lives_on() {
 }
 
 #[tokio::test]
+async fn a_member_of_the_same_space_is_a_stranger_to_the_session_all_the_same() {
+    let house = House::start().await;
+    let (anna, ben) = (house.user("anna").await, house.user("ben").await);
+    let team = house.team(&anna, &ben).await;
+    let opened = house
+        .post(&anna.token, crate::harness::initialize())
+        .header("x-mana-space", team.as_str());
+    let annas = opened.send().await.unwrap().headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let call = async |token: &str| {
+        let call = rpc("tools/call", json!({"name": "spaces.list", "arguments": {}}));
+        let request = house
+            .post(token, call)
+            .header("mcp-session-id", &annas)
+            .header("x-mana-space", team.as_str());
+        request.send().await.unwrap()
+    };
+    let refused = call(&ben.token).await;
+    assert_eq!(refused.status(), 403);
+    assert_eq!(
+        refused.json::<serde_json::Value>().await.unwrap()["code"],
+        "foreign_session"
+    );
+    assert_eq!(call(&anna.token).await.status(), 200);
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_session_outlives_its_token_and_goes_on_with_a_fresh_one() {
     let house = House::start().await;
     let anna = house.user("anna").await;

@@ -260,21 +260,7 @@ async fn ids_of_nothing_and_of_others_are_errors_that_say_what_to_do() {
 async fn members_of_a_space_read_each_others_sealed_fields() {
     let house = House::start().await;
     let (anna, ben) = (house.user("anna").await, house.user("ben").await);
-    let team = identity::NewSpace {
-        name: "Team".to_owned(),
-        space_type: identity::SpaceType::Team,
-    };
-    let team = house
-        .identity
-        .create_space(&anna.id, team)
-        .await
-        .unwrap()
-        .space_id;
-    house
-        .identity
-        .add_member(&team, &ben.id, identity::SpaceRole::Member)
-        .await
-        .unwrap();
+    let team = house.team(&anna, &ben).await;
     let in_team = async |user: &crate::harness::User, tool: &str, arguments: serde_json::Value| {
         let body = crate::harness::rpc("tools/call", json!({"name": tool, "arguments": arguments}));
         let opened = house

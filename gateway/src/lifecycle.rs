@@ -1,0 +1,134 @@
+//! How sessions begin and end, each once and each on the record.
+
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use events::{Clock, Commit, CommitId, Event, ExpectedSeq, LogError, SessionClosed, SessionOpened, Subject};
+use rmcp::transport::streamable_http_server::session::SessionManager as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::door::Opened;
+use crate::gateway::{Inner, RateWindow};
+use crate::sessions::{Owner, Session};
+use crate::settings::GatewaySettings;
+use crate::telemetry;
+
+/// Characters of a client's own name kept in events.
+const CLIENT_CHARS_MAX: usize = 120;
+
+impl Inner {
+    /// Gives a new session to its owner and records it. One that cannot be recorded is not opened.
+    pub(crate) async fn begin_session(
+        &self,
+        handle: &str,
+        owner: Owner,
+        opened: &Opened,
+    ) -> Result<(), LogError> {
+        let session = self.sessions.bind(handle, owner);
+        let opened_at = self.clock.now();
+        let event = SessionOpened {
+            session_id: session.id.clone(),
+            user_id: session.owner.user_id.clone(),
+            space_id: session.owner.space_id.clone(),
+            client: events::capped(&opened.client, CLIENT_CHARS_MAX),
+            protocol: opened.protocol.clone(),
+            opened_at,
+        };
+        telemetry::sessions(self.sessions.len());
+        match self.append_about(&session, "session-opened", event.into()).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.sessions.remove(&session);
+                telemetry::sessions(self.sessions.len());
+                self.close_behind(handle).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a session once, whoever asks first.
+    pub(crate) async fn end_session(&self, session: &Session, reason: &'static str) {
+        if self.sessions.remove(session) {
+            self.record_end(session, reason).await;
+        }
+    }
+
+    /// Closes and records a session that was already taken out of the table.
+    pub(crate) async fn record_end(&self, session: &Session, reason: &'static str) {
+        telemetry::sessions(self.sessions.len());
+        self.close_behind(&session.handle).await;
+        let closed_at = self.clock.now();
+        let event = SessionClosed {
+            session_id: session.id.clone(),
+            reason: reason.to_owned(),
+            closed_at,
+        };
+        if let Err(error) = self.append_about(session, "session-closed", event.into()).await {
+            tracing::error!(session.id = %session.id, reason, error = %error, "the end of a session could not be recorded");
+        }
+    }
+
+    /// Ends rmcp's side of a session.
+    pub(crate) async fn close_behind(&self, handle: &str) {
+        if let Err(error) = self.behind.close_session(&handle.into()).await {
+            tracing::warn!(error = %error, "a session's worker did not end in order");
+        }
+    }
+
+    async fn append_about(&self, session: &Session, what: &str, event: Event) -> Result<(), LogError> {
+        let id = CommitId::derived(&[what, session.id.as_str()]);
+        let subject = Subject::Session(session.owner.user_id.clone());
+        let mut commit = Commit::new(id, subject, self.clock.now(), vec![event]);
+        commit.correlation = session.id.to_string();
+        self.append_unguarded(&commit).await
+    }
+
+    /// Appends where the order among writers does not matter, so that only size could be a reason to refuse.
+    pub(crate) async fn append_unguarded(&self, commit: &Commit) -> Result<(), LogError> {
+        match self.log.append(commit, ExpectedSeq::Any).await? {
+            Ok(_) => Ok(()),
+            Err(rejection) => Err(LogError::Unfit(rejection.to_string())),
+        }
+    }
+
+    async fn reap_once(&self) {
+        for session in self.sessions.take_rested(self.settings.session_idle) {
+            self.record_end(&session, "idle").await;
+        }
+        let (now, window) = (self.clock.monotonic(), self.settings.policy.window);
+        let is_live = |calls: &RateWindow| {
+            let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+            calls
+                .back()
+                .is_some_and(|last| now.saturating_sub(*last) < window)
+        };
+        // A window somebody holds is being added to, so it stays.
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.retain(|_, calls| Arc::strong_count(calls) > 1 || is_live(calls));
+    }
+}
+
+/// How often idle sessions are looked for.
+pub(crate) fn reap_every(settings: &GatewaySettings) -> Duration {
+    (settings.session_idle / 4).clamp(Duration::from_millis(10), Duration::from_secs(30))
+}
+
+/// Ends idle sessions and forgets old calls, until the gateway stops or is gone.
+pub(crate) async fn reap(
+    inner: Weak<Inner>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    every: Duration,
+) {
+    loop {
+        // Whichever is first; a sleep given up loses nothing.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = clock.sleep(every) => {}
+        }
+        match inner.upgrade() {
+            Some(inner) => inner.reap_once().await,
+            None => return,
+        }
+    }
+}
