@@ -58,7 +58,22 @@ fn validator(schema: &Value) -> Validator {
         .expect("a schema")
 }
 
-/// The eleven tools' schemas and a list of the odd ones.
+/// What the gateway lists, read from the snapshot its own tests hold it to.
+fn listed_by_the_gateway() -> Vec<Value> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../gateway/tests/snapshots/schemas__listed_tools.snap"
+    );
+    let snapshot = std::fs::read_to_string(path).expect("the gateway's snapshot of its tools");
+    let (_, json) = snapshot.rsplit_once("\n---\n").expect("a header and the tools");
+    let tools: Vec<Value> = serde_json::from_str(json).expect("JSON");
+    tools
+        .into_iter()
+        .map(|tool| tool["inputSchema"].clone())
+        .collect()
+}
+
+/// The eleven tools' schemas in two spellings and a list of the odd ones.
 fn corpus() -> Vec<Value> {
     let tools: Vec<Value> =
         serde_json::from_str(include_str!("../../../tests/fixtures/tools.json")).expect("JSON");
@@ -70,6 +85,7 @@ fn corpus() -> Vec<Value> {
     let odd: Vec<Value> =
         serde_json::from_str(include_str!("../../../tests/fixtures/schemas.json")).expect("JSON");
     schemas.extend(odd);
+    schemas.extend(listed_by_the_gateway());
     schemas
 }
 
