@@ -251,7 +251,7 @@ async fn tick(State(known): Shared, Json(body): Json<Value>) -> Response {
         Some(email) if !known.personas.values().any(|persona| persona["email"] == email) => problem(
             StatusCode::NOT_FOUND,
             "PERSONA_NOT_FOUND",
-            &format!("no persona has the email {email}"),
+            "there is no persona of that email",
         ),
         _ => Json(known.tick.clone()).into_response(),
     }

@@ -50,6 +50,13 @@ pub(crate) async fn run(
     }
 }
 
+/// Nobody has that email.
+pub(super) fn no_such_persona(email: &str) -> CommandError {
+    CommandError::NotFound(format!(
+        "no persona has the email {email}; `dramatis personas list` shows them all"
+    ))
+}
+
 async fn list(api: &ApiClient, out: &mut Out) -> Result<(), CommandError> {
     let (list, raw) = api.personas().await?;
     match out.format() {
@@ -59,20 +66,15 @@ async fn list(api: &ApiClient, out: &mut Out) -> Result<(), CommandError> {
 }
 
 async fn show(email: &str, api: &ApiClient, out: &mut Out) -> Result<(), CommandError> {
-    let not_found = || {
-        CommandError::NotFound(format!(
-            "no persona has the email {email}; `dramatis personas list` shows them all"
-        ))
-    };
     let (list, _) = api.personas().await?;
     let known = list
         .personas
         .iter()
         .find(|persona| same_email(&persona.email, email))
-        .ok_or_else(not_found)?;
+        .ok_or_else(|| no_such_persona(email))?;
     let (detail, raw) = match api.persona(&known.user_id).await.map_err(CommandError::from) {
         // Deleted between the two questions.
-        Err(CommandError::NotFound(_)) => return Err(not_found()),
+        Err(CommandError::NotFound(_)) => return Err(no_such_persona(email)),
         answer => answer?,
     };
     match out.format() {

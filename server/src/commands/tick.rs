@@ -1,5 +1,6 @@
 //! `dramatis tick`: let personas act now, and say what came of it.
 
+use super::personas::no_such_persona;
 use crate::api_client::{ApiArgs, ApiClient, TickAnswer, TickLine, TickWho};
 use crate::exit::CommandError;
 use crate::output::{Format, Out, printable, seconds_text, table};
@@ -28,7 +29,13 @@ pub(crate) async fn run(args: &TickArgs, api: &ApiClient, out: &mut Out) -> Resu
         persona: args.persona.clone(),
         all: args.all,
     };
-    let (answer, raw) = api.tick(&who).await?;
+    let (answer, raw) =
+        api.tick(&who)
+            .await
+            .map_err(|error| match (CommandError::from(error), &who.persona) {
+                (CommandError::NotFound(_), Some(email)) => no_such_persona(email),
+                (error, _) => error,
+            })?;
     match out.format() {
         Format::Json => out.json(&raw)?,
         Format::Text => print_table(&answer, out)?,

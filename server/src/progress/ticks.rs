@@ -100,7 +100,7 @@ impl TickDisplay {
     pub(crate) fn show(&mut self, step: &TickProgress) {
         match step {
             TickProgress::Started { persona_id, name, .. } => {
-                self.update(persona_id, name, "on stage", |_| {})
+                self.update(persona_id, name, "on stage", |_| {});
             }
             TickProgress::Called {
                 persona_id,
@@ -125,7 +125,7 @@ impl TickDisplay {
                 ..
             } => {
                 self.update(persona_id, name, &format!("{tool} ✗"), |acting| {
-                    acting.errors += 1
+                    acting.errors += 1;
                 });
             }
             TickProgress::Rated {

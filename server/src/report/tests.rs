@@ -259,6 +259,21 @@ fn a_name_or_error_cannot_send_commands_to_the_terminal() {
 }
 
 #[test]
+fn calls_whose_outcome_nobody_knows_are_not_passed_over() {
+    let without = "without an outcome";
+    assert!(morning().text(140, PLAIN).contains(&format!("· 1 {without} ·")));
+    let known = TableCounts {
+        actions_unknown: 0,
+        ..counts()
+    };
+    assert!(
+        !MorningReport::new(day(), known, log(), places(), 1, 1)
+            .text(140, PLAIN)
+            .contains(without)
+    );
+}
+
+#[test]
 fn an_empty_house_has_a_report_that_says_so() {
     let empty = DayReport {
         personas: vec![],

@@ -20,7 +20,7 @@ pub(super) fn render(morning: &MorningReport, width: u16, paint: Paint) -> Strin
         paint,
     };
     page.line(&headline(morning, paint));
-    page.prose(&summary(report, morning.took_ms), |line| line);
+    page.prose(&summary(morning), |line| line);
     page.section("Who did what", &personas(report, width, paint));
     let troubles = unfinished(report);
     if !troubles.is_empty() {
@@ -88,15 +88,29 @@ fn headline(morning: &MorningReport, paint: Paint) -> String {
     paint.bold(format!("{days} in the life of {cast}"))
 }
 
-fn summary(report: &DayReport, took_ms: u64) -> String {
-    let totals = Totals::of(report);
+fn summary(morning: &MorningReport) -> String {
+    let totals = Totals::of(&morning.report);
     let mut parts = vec![
-        format!("{} in {}", count_of(totals.calls, "call"), seconds_text(took_ms)),
+        format!(
+            "{} in {}",
+            count_of(totals.calls, "call"),
+            seconds_text(morning.took_ms)
+        ),
         format!("{} failed", totals.errors),
         format!("{} tried again", totals.retries),
         format!("{} on purpose", count_of(totals.mistakes, "mistake")),
         count_of(totals.ratings, "rating"),
     ];
+    let counts = &morning.counts;
+    if counts.actions_pending + counts.actions_unknown > 0 {
+        parts.insert(
+            2,
+            format!(
+                "{} without an outcome",
+                counts.actions_pending + counts.actions_unknown
+            ),
+        );
+    }
     if let Some(mean) = totals.stars_mean {
         parts.push(format!("mean {} {mean:.1}", stars(mean)));
     }

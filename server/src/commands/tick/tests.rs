@@ -96,12 +96,9 @@ async fn who_is_to_act_is_asked_for_in_the_body() {
 async fn a_persona_nobody_knows_is_not_found() {
     let server = StubServer::start().await;
     let (result, text) = tick(&server, Format::Text, &["--persona", "who@mana.test"]).await;
-    assert_eq!(
-        result,
-        Err(CommandError::NotFound(
-            "no persona has the email who@mana.test".to_owned()
-        ))
-    );
+    let error = result.expect_err("nobody");
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("who@mana.test; `dramatis personas list`"), "{error}");
     assert_eq!(text, "");
 }
 
