@@ -184,14 +184,25 @@ impl TestHouse {
             axum::serve(listener, router.clone()).with_graceful_shutdown(stop.clone().cancelled_owned());
         tracker.spawn(async move { served.await.unwrap() });
         let admin_token = admin_token(&app.identity).await;
-        Self {
+        let house = Self {
             app,
             router,
             log,
             admin_token,
             stop,
             _dir: dir,
-        }
+        };
+        house.wait_until_ready().await;
+        house
+    }
+
+    /// Waits until every part says that it is well, the fold among them.
+    async fn wait_until_ready(&self) {
+        let is_ready = || async { self.ask("GET", "/readyz", None).await.status == StatusCode::OK };
+        assert!(
+            testkit::wait_until_async(Duration::from_secs(10), is_ready).await,
+            "the house does not get ready"
+        );
     }
 
     /// Sends a request without a token.

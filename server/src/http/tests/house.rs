@@ -57,7 +57,7 @@ async fn a_house_that_misses_its_log_or_is_closing_is_alive_but_not_ready() {
     assert_eq!(house.ask("GET", "/livez", None).await.status, StatusCode::OK);
 
     house.log.mute(false);
-    assert_eq!(house.ask("GET", "/readyz", None).await.status, StatusCode::OK);
+    house.wait_until_ready().await;
     house.app.health.set_stopping();
     house.app.health.set_ready();
     let answer = house.ask("GET", "/readyz", None).await;
