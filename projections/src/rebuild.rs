@@ -12,7 +12,7 @@ use crate::database::{self, BEGIN_WRITING, DbConnection};
 use crate::error::FoldError;
 use crate::fork;
 use crate::schema::FOLDED_TABLES;
-use crate::scratch::{OnProgress, Scratch};
+use crate::scratch::{OnProgress, Scratch, last_commit_between};
 use crate::tables::Tables;
 
 /// How often a projector that runs beside may get ahead of the copy before the rebuild is given up. Each further
@@ -77,9 +77,12 @@ async fn rebuild_with(
                  this is the right log; to start anew, move the tables' file away",
             ));
         }
-        // A checkpoint on another log is no place to catch up with; it is what the rebuild is to mend.
-        let forked = fork::find(log, live.as_ref(), &state).await?.and(live);
-        if swap(tables.path(), scratch, forked.as_ref()).await? {
+        // A checkpoint on another log is no place to catch up with: it is what the rebuild is to mend. Nor is one
+        // with nothing before it that could still be folded.
+        let live_seq = Checkpoint::seq_of(live.as_ref());
+        let is_reached = fork::find(log, live.as_ref(), &state).await?.is_some()
+            || last_commit_between(log, scratch.seq(), live_seq).await?.is_none();
+        if swap(tables.path(), scratch, live.filter(|_| is_reached).as_ref()).await? {
             let tables = scratch.tables().checksums().await?;
             return Ok(RebuildReport {
                 events: scratch.events(),
@@ -95,8 +98,9 @@ async fn rebuild_with(
     })
 }
 
-/// Replaces the live tables unless they are ahead of the copy; says whether it did.
-async fn swap(live: &Path, scratch: &Scratch, forked: Option<&Checkpoint>) -> Result<bool, FoldError> {
+/// Replaces the live tables unless they are ahead of the copy, at another checkpoint than `reached`; says whether it
+/// did.
+async fn swap(live: &Path, scratch: &Scratch, reached: Option<&Checkpoint>) -> Result<bool, FoldError> {
     let mut db = database::live(live).connect().await?;
     sqlx::query("ATTACH DATABASE $1 AS scratch")
         .bind(scratch.path().to_string_lossy())
@@ -105,7 +109,7 @@ async fn swap(live: &Path, scratch: &Scratch, forked: Option<&Checkpoint>) -> Re
     let mut transaction = db.begin_with(BEGIN_WRITING).await?;
     let now = checkpoint::read(&mut transaction).await?;
     let is_ahead = Checkpoint::seq_of(now.as_ref()) > scratch.seq();
-    if is_ahead && now.as_ref() != forked {
+    if is_ahead && now.as_ref() != reached {
         transaction.rollback().await?;
         return Ok(false);
     }

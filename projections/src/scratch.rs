@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use events::{Clock, EventLog, LogState, StreamSeq};
+use events::{Clock, EventLog, LogError, StreamSeq};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, Then, fold_batch};
@@ -18,7 +18,7 @@ use crate::tables::Tables;
 const FAILURES_MAX: u32 = 8;
 /// Pause after the first failure; doubled after each further one.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long the stream may say nothing. Twice in a row means that what is missing was purged.
+/// How long the stream may say nothing while more is known to come.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Makes names of several copies in one process differ.
@@ -77,26 +77,27 @@ impl Scratch {
         until: StreamSeq,
         progress: OnProgress<'_>,
     ) -> Result<(), FoldError> {
-        let (mut failures, mut silences, mut pause) = (0, 0, PAUSE);
-        while self.seq() < until && silences < 2 {
+        let (mut failures, mut pause) = (0, PAUSE);
+        loop {
             let before = self.seq();
             let stretch = self.fold_stretch(log, clock, until, progress).await;
             if self.seq() > before {
-                (failures, silences, pause) = (0, 0, PAUSE);
+                (failures, pause) = (0, PAUSE);
             }
-            match stretch {
-                Ok(Then::Reached) => break,
-                Ok(_) => silences += 1,
-                Err(error @ FoldError::Retry { .. }) if failures < FAILURES_MAX => {
-                    tracing::warn!(%error, "folding a copy waits");
-                    failures += 1;
-                    clock.sleep(pause).await;
-                    pause *= 2;
-                }
+            let reason = match stretch {
+                Ok(Then::Reached) => return Ok(()),
+                Ok(_) => "the log has more but nothing arrives".to_owned(),
+                Err(FoldError::Retry { reason, .. }) if failures < FAILURES_MAX => reason,
                 Err(error) => return Err(error),
+            };
+            if failures >= FAILURES_MAX {
+                return Err(FoldError::Retry { reason, source: None });
             }
+            tracing::warn!(reason, pause_ms = pause.as_millis(), "folding a copy waits");
+            failures += 1;
+            clock.sleep(pause).await;
+            pause *= 2;
         }
-        Ok(())
     }
 
     async fn fold_stretch(
@@ -106,8 +107,11 @@ impl Scratch {
         until: StreamSeq,
         progress: OnProgress<'_>,
     ) -> Result<Then, FoldError> {
-        let state: LogState = log.state().await?;
+        let state = log.state().await?;
         fork::check(log, self.checkpoint.as_ref(), &state).await?;
+        let Some(until) = last_commit_between(log, self.seq(), until.min(state.last_seq)).await? else {
+            return Ok(Then::Reached);
+        };
         let mut commits = log.follow(self.seq()).await?;
         let cancel = CancellationToken::new();
         let gather = Gather {
@@ -149,6 +153,21 @@ impl Scratch {
     pub(crate) async fn remove(self) {
         self.tables.close().await;
     }
+}
+
+/// The last commit after `after` and up to `until` that is still there. Erasing a persona purges its commits, and a
+/// stream waits for ever for an end that was purged.
+pub(crate) async fn last_commit_between(
+    log: &dyn EventLog,
+    after: StreamSeq,
+    until: StreamSeq,
+) -> Result<Option<StreamSeq>, LogError> {
+    for seq in (after.next().0..=until.0).rev().map(StreamSeq) {
+        if log.at(seq).await?.is_some() {
+            return Ok(Some(seq));
+        }
+    }
+    Ok(None)
 }
 
 impl Drop for Scratch {

@@ -2,8 +2,8 @@
 
 use events::testing::{id, samples};
 use events::{
-    CallRefused, Event, PersonaErased, PersonaHalted, PersonaId, RatingFailed, RecordOp, SessionClosed,
-    SessionOpened, Subject, TickInterrupted, ToolCalled,
+    Event, PersonaErased, PersonaHalted, PersonaId, RatingFailed, RecordOp, SessionClosed, SessionOpened,
+    Subject, TickInterrupted, ToolCalled,
 };
 use projections::{ActionRow, CallResult, Stage};
 use serde_json::json;
@@ -348,41 +348,16 @@ async fn what_is_about_another_entity_than_its_subject_is_parked() {
     );
 }
 
-fn session(user: &str, number: u32) -> Vec<(Subject, Vec<Event>)> {
-    let opened = SessionOpened {
-        session_id: id(&format!("session-{user}-{number}")),
-        user_id: id(user),
-        space_id: id(user),
-        client: "dramatis-persona".to_owned(),
-        protocol: "2025-11-25".to_owned(),
-        opened_at: at(1),
-    };
-    let refused = CallRefused {
-        user_id: id(user),
-        space_id: id(user),
-        tool: "habits.archive".to_owned(),
-        call_id: None,
-        rule: "rate".to_owned(),
-        policy_version: 1,
-        mode: "enforce".to_owned(),
-        refused_at: at(2),
-    };
-    vec![(
-        Subject::Session(id(user)),
-        vec![opened.into(), refused.clone().into(), refused.into()],
-    )]
-}
-
 #[tokio::test]
 async fn erasing_a_persona_leaves_none_of_its_rows_and_all_of_everyone_elses() {
-    let everyone_else = || [day_of("ben"), session("ben", 1)].concat();
+    let everyone_else = || [day_of("ben"), session_of("ben")].concat();
     let (only_ben, _) = Bench::folded(everyone_else()).await;
 
     let erased = PersonaErased {
         persona_id: id("anna"),
         spaces: vec![id("anna")],
     };
-    let mut commits = [everyone_else(), day_of("anna"), session("anna", 1)].concat();
+    let mut commits = [everyone_else(), day_of("anna"), session_of("anna")].concat();
     commits.push((
         of_persona("anna"),
         vec![returned("tick-of-anna", "never made, so parked")],
@@ -390,7 +365,7 @@ async fn erasing_a_persona_leaves_none_of_its_rows_and_all_of_everyone_elses() {
     commits.push((of_persona("anna"), vec![erased.into()]));
     // Erasing ends its sessions a moment later.
     let closed = SessionClosed {
-        session_id: id("session-anna-1"),
+        session_id: id("session-of-anna"),
         reason: "client".to_owned(),
         closed_at: at(9),
     };

@@ -47,7 +47,8 @@ impl EventLog for MadeAnew {
 async fn is_refused(bench: &Bench, log: Arc<dyn EventLog>) {
     let before = bench.tables.checksums().await.unwrap();
     let (projector, handle) = Projector::new(log.clone(), bench.tables.clone(), clock());
-    let error = projector.run(CancellationToken::new()).await.unwrap_err();
+    let ran = tokio::time::timeout(LIMIT, projector.run(CancellationToken::new())).await;
+    let error = ran.unwrap_or(Ok(())).unwrap_err();
     assert!(matches!(error, FoldError::Halt { .. }), "{error:?}");
     assert!(error.to_string().contains("`dramatis rebuild`"), "{error}");
     let status = handle.status();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{EventLog, JetStreamLog, JetStreamSettings, StreamSeq};
+use events::testing::id;
+use events::{EventLog, JetStreamLog, JetStreamSettings, PersonaErased, StreamSeq};
 use projections::{Projector, rebuild, verify};
 use testkit::{NatsServer, wait_until_async};
 use tokio_util::sync::CancellationToken;
@@ -62,4 +63,49 @@ async fn tables_keep_up_with_jetstream_through_a_crash_of_the_server_and_can_be_
         .await
         .unwrap();
     assert_eq!(bench.tables.checksums().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn purging_an_erased_persona_from_the_log_is_no_fork_even_at_its_end() {
+    let server = NatsServer::start();
+    let log = connect(&server).await;
+    let bench = Bench::new().await;
+    live(log.as_ref(), "anna").await;
+    live(log.as_ref(), "ben").await;
+    let erased = PersonaErased {
+        persona_id: id("ben"),
+        spaces: vec![id("ben")],
+    };
+    let end = happen(log.as_ref(), of_persona("ben"), vec![erased.into()]).await;
+    fold_to_end(log.clone(), &bench.tables, 5).await.unwrap();
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let stream = async_nats::jetstream::new(client)
+        .get_stream(events::STREAM_NAME)
+        .await
+        .unwrap();
+    for subject in [of_persona("ben"), of_space("ben")] {
+        stream.purge().filter(subject.to_string()).await.unwrap();
+    }
+    assert!(log.at(end).await.unwrap().is_none());
+
+    // What is left is anna's day alone, and the tables say the same.
+    let only_anna = reference(log_of(day_of("anna")).await).await;
+    assert_eq!(bench.tables.checksums().await.unwrap(), only_anna);
+    let report = verify(log.as_ref(), &bench.tables, clock().as_ref(), &mut quiet)
+        .await
+        .unwrap();
+    assert!(report.agrees(), "{report:?}");
+    let report = rebuild(log.as_ref(), &bench.tables, clock().as_ref(), &mut quiet)
+        .await
+        .unwrap();
+    assert_eq!((report.seq, report.tables), (StreamSeq(7), only_anna));
+
+    live(log.as_ref(), "cleo").await;
+    fold_to_end(log.clone(), &bench.tables, 5).await.unwrap();
+    assert!(
+        verify(log.as_ref(), &bench.tables, clock().as_ref(), &mut quiet)
+            .await
+            .unwrap()
+            .agrees()
+    );
 }

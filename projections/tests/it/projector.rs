@@ -27,7 +27,8 @@ async fn two_projectors_on_one_database_fold_each_commit_once() {
     let (other, other_handle) = Projector::new(log.clone(), elsewhere, clock());
     let happenings = async {
         for number in 0..60 {
-            for (subject, events) in day_of(&format!("persona-{number}")) {
+            let name = &format!("persona-{number}");
+            for (subject, events) in [day_of(name), session_of(name)].concat() {
                 happen(log.as_ref(), subject, events).await;
             }
             tokio::task::yield_now().await;
@@ -49,6 +50,7 @@ async fn two_projectors_on_one_database_fold_each_commit_once() {
     other.unwrap();
     assert!(reached.0.is_ok() && reached.1.is_ok(), "{reached:?}");
     assert_eq!(bench.tables.checksums().await.unwrap(), reference(log).await);
+    assert_eq!(bench.tables.counts().await.unwrap().refusals, 2 * 60);
 }
 
 #[tokio::test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use events::testing::{given, id, sample_time};
 use events::{
-    CallId, Cause, Commit, CommitId, Event, EventLog, ExpectedSeq, FieldWrite, Intent, MemoryLog,
-    PersonaDescription, PersonaEnrolled, PersonaId, Rated, RatingSource, RecordChanged, RecordOp, StreamSeq,
-    Subject, SystemClock, TickFinished, TickId, TickOutcome, TickStarted, TickTrigger, ToolCalled,
-    ToolFailed, ToolReturned,
+    CallId, CallRefused, Cause, Commit, CommitId, Event, EventLog, ExpectedSeq, FieldWrite, Intent,
+    MemoryLog, PersonaDescription, PersonaEnrolled, PersonaId, Rated, RatingSource, RecordChanged, RecordOp,
+    SessionOpened, StreamSeq, Subject, SystemClock, TickFinished, TickId, TickOutcome, TickStarted,
+    TickTrigger, ToolCalled, ToolFailed, ToolReturned,
 };
 use jiff::Timestamp;
 use projections::{FoldError, Progress, Projector, TableChecksum, Tables};
@@ -332,4 +332,30 @@ pub fn day_of(name: &str) -> Vec<(Subject, Vec<Event>)> {
         ),
         (of_persona(name), vec![rated(tick, "todo", 4), finished(tick)]),
     ]
+}
+
+/// A session in which the same call is refused twice. A refusal folded twice is a row too many, or a parked one.
+pub fn session_of(user: &str) -> Vec<(Subject, Vec<Event>)> {
+    let opened = SessionOpened {
+        session_id: id(&format!("session-of-{user}")),
+        user_id: id(user),
+        space_id: id(user),
+        client: "dramatis-persona".to_owned(),
+        protocol: "2025-11-25".to_owned(),
+        opened_at: at(1),
+    };
+    let refused = CallRefused {
+        user_id: id(user),
+        space_id: id(user),
+        tool: "habits.archive".to_owned(),
+        call_id: None,
+        rule: "rate".to_owned(),
+        policy_version: 1,
+        mode: "enforce".to_owned(),
+        refused_at: at(2),
+    };
+    vec![(
+        Subject::Session(id(user)),
+        vec![opened.into(), refused.clone().into(), refused.into()],
+    )]
 }
