@@ -39,6 +39,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             "Reports what a persona did in ticks run elsewhere",
         )
         .takes(actions::schema())
+        .body_bytes_max(actions::BODY_BYTES_MAX)
         .refuses(&[404, 409, 503]),
         Endpoint::post(
             &[

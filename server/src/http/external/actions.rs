@@ -21,6 +21,8 @@ use crate::http::problem::Problem;
 
 /// Actions of one report.
 const ACTIONS_MAX: usize = 500;
+/// Bytes of one report: as many actions as may come, with long errors.
+pub(super) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Actions of one commit. The worst of them take 4 kB each, and a message of the log holds 1 MB.
 const ACTIONS_PER_COMMIT: usize = 100;
 /// A day in milliseconds: no call takes longer.

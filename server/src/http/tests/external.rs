@@ -148,7 +148,7 @@ async fn five_hundred_actions_fit_and_one_more_does_not() {
     let house = TestHouse::open().await;
     let id = house.enrol(ANNA).await;
     let batch = |count: usize| {
-        let error = "ü".repeat(3_000);
+        let error = "ü".repeat(5_000);
         let action = |index: usize| {
             json!({ "tickId": format!("tick-{}", index % 2), "toolName": "todo.list", "result": "error",
                     "errorMessage": if count <= 500 { error.as_str() } else { "" } })
@@ -175,7 +175,7 @@ async fn five_hundred_actions_fit_and_one_more_does_not() {
 
     let mut fitting = batch(500);
     for action in fitting["actions"].as_array_mut().unwrap() {
-        action["errorMessage"] = json!("\u{1}".repeat(300));
+        action["errorMessage"] = json!("\u{1}".repeat(1_000));
     }
     let written = house
         .ask_as_runner("POST", &actions_of(&id), Some(&fitting))
