@@ -3,22 +3,18 @@
 mod accounts;
 mod external;
 mod house;
+mod mutable_log;
 mod personas;
 mod refusals;
 mod sample;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actors::{Cast, CastSettings, SimulatedBrain};
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use events::{
-    Appended, Commit, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, MemoryLog,
-    RecordedCommit, Rejection, StreamSeq, Subject, SystemClock, SystemIds,
-};
+use events::{EventLog as _, SystemClock, SystemIds};
 use gateway::{Gateway, GatewaySettings};
 use http::{HeaderMap, Request, StatusCode, header};
 use identity::{
@@ -33,70 +29,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use mutable_log::MutableLog;
+
 use super::{App, Health, HttpSettings, router};
 
 const SERVICE_KEY: &str = "service-key-of-this-test";
-
-/// A log that can be told not to answer.
-#[derive(Debug, Default)]
-struct MutableLog {
-    inner: MemoryLog,
-    is_mute: AtomicBool,
-}
-
-impl MutableLog {
-    fn mute(&self, is_mute: bool) {
-        self.is_mute.store(is_mute, Ordering::SeqCst);
-    }
-
-    /// What stands on a subject, mute or not.
-    async fn inner_read(&self, subject: &Subject) -> Vec<RecordedCommit> {
-        self.inner.read_subject(subject).await.unwrap()
-    }
-
-    fn answers(&self) -> Result<&MemoryLog, LogError> {
-        if self.is_mute.load(Ordering::SeqCst) {
-            return Err(LogError::Unavailable(
-                "nats://secret-host:4222 refused".to_owned(),
-            ));
-        }
-        Ok(&self.inner)
-    }
-}
-
-#[async_trait]
-impl EventLog for MutableLog {
-    async fn append(
-        &self,
-        commit: &Commit,
-        expected: ExpectedSeq,
-    ) -> Result<Result<Appended, Rejection>, LogError> {
-        self.answers()?.append(commit, expected).await
-    }
-
-    async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
-        self.answers()?.last(subject).await
-    }
-
-    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
-        let commits = self.answers()?.read_subject(subject).await;
-        // Over a network others get their turn between a read and what is made of it.
-        tokio::task::yield_now().await;
-        commits
-    }
-
-    async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
-        self.inner.follow(after).await
-    }
-
-    async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError> {
-        self.answers()?.at(seq).await
-    }
-
-    async fn state(&self) -> Result<LogState, LogError> {
-        self.answers()?.state().await
-    }
-}
 
 /// A house of one test's own; everything ends when it is dropped.
 struct TestHouse {
