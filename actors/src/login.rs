@@ -20,6 +20,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// No token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginError {
+    /// The password derived here is not the one the account was seeded with.
+    #[error("login refused: {reason}; was it seeded under the PERSONA_SEED_SECRET that this runner has?")]
+    WrongPassword { reason: String },
     /// The server said no.
     #[error("login refused with {status}: {reason}")]
     Refused { status: StatusCode, reason: String },
@@ -38,7 +41,7 @@ impl LoginError {
                 *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
             }
             Self::Unreachable(_) => true,
-            Self::Unreadable(_) => false,
+            Self::Unreadable(_) | Self::WrongPassword { .. } => false,
         }
     }
 }
@@ -100,9 +103,10 @@ async fn try_once(stage: &Stage, email: &str, password: &SecretString) -> Result
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
     if !status.is_success() {
-        return Err(LoginError::Refused {
-            status,
-            reason: reason(&body),
+        let reason = reason(&body);
+        return Err(match status {
+            StatusCode::UNAUTHORIZED => LoginError::WrongPassword { reason },
+            status => LoginError::Refused { status, reason },
         });
     }
     // The text of a parse error can quote the body, and the body holds the token: only the place is told.

@@ -105,6 +105,8 @@ fn fold_event(entry: Option<RosterEntry>, event: &Event, recorded: &RecordedComm
                     if started.trigger != TickTrigger::External {
                         let (tick_id, started_at) = (started.tick_id.clone(), started.started_at);
                         entry.unfinished = Some(UnfinishedTick { tick_id, started_at });
+                        // Somebody let it act again; should it fail as before, its budget halts it as before.
+                        entry.halted = None;
                     }
                 }
                 Event::TickFinished(finished) => entry.close(&finished.tick_id),

@@ -76,7 +76,7 @@ impl Inner {
         }
         let faults = tool.input.faults(&arguments);
         if !faults.is_empty() {
-            return (Outcome::Invalid, Ok(told(faults.join("\n"))));
+            return (Outcome::Invalid, Ok(told(faults.join("; "))));
         }
         wholes(&mut arguments);
         let name = tool.spec.about.name;

@@ -121,12 +121,15 @@ async fn forward_without_body(
     session: Option<InUse>,
 ) -> Response {
     let is_delete = parts.method == Method::DELETE;
-    let response = forward(parts, Bytes::new(), next).await;
+    let mut response = forward(parts, Bytes::new(), next).await;
     if let Some(in_use) = session
         .as_ref()
         .filter(|_| is_delete && response.status().is_success())
     {
         inner.end_session(&in_use.session, "client").await;
+        // The session's table has said that it accepts the end; by now it has ended, and some clients take only
+        // this status for it.
+        *response.status_mut() = StatusCode::NO_CONTENT;
     }
     let response = ended_behind_us(inner, response, session.as_ref()).await;
     holding(response, session, None)

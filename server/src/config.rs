@@ -349,7 +349,7 @@ impl Config {
                     "production refuses the development seed secret; set PERSONA_SEED_SECRET",
                 );
             }
-            let service_key = self.service_key.as_ref().map(|key| key.expose_secret());
+            let service_key = self.service_key.as_ref().map(SecretString::expose_secret);
             if service_key == Some(DEVELOPMENT_SERVICE_KEY) {
                 fault(
                     "service_key",
@@ -460,8 +460,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error_that_names_it() {
-        let error = layers("listen = \"127.0.0.1:1\"").read().unwrap_err();
-        assert!(error.to_string().contains("listen"), "{error}");
+        let error = layers("listn = \"127.0.0.1:1\"").read().unwrap_err();
+        assert!(error.to_string().contains("listn"), "{error}");
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use events::LogError;
+use projections::{FoldError, TablesError};
+
 /// Why a command did not do what it was asked. The text is the one line a person reads; it says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CommandError {
@@ -42,6 +45,24 @@ impl CommandError {
             Self::Unavailable(_) => 5,
             Self::Interrupted => 130,
         }
+    }
+}
+
+impl From<LogError> for CommandError {
+    fn from(error: LogError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<TablesError> for CommandError {
+    fn from(error: TablesError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<FoldError> for CommandError {
+    fn from(error: FoldError) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 

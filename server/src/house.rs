@@ -77,14 +77,13 @@ impl House {
         let (lifecycle, stops) = (Lifecycle::new(), Stops::default());
         let metrics = install_metrics(&lifecycle, clock.clone(), &stops)?;
 
-        let nats = match &config.nats {
-            Some(url) => SecretString::from(url.as_str()),
-            None => {
-                let child = NatsChild::start(config, clock.clone(), &*ids).await?;
-                let url = child.url().clone();
-                lifecycle.spawn(TaskKind::NatsChild, child.supervise(stops.nats.clone()));
-                url
-            }
+        let nats = if let Some(url) = &config.nats {
+            SecretString::from(url.as_str())
+        } else {
+            let child = NatsChild::start(config, clock.clone(), &*ids).await?;
+            let url = child.url().clone();
+            lifecycle.spawn(TaskKind::NatsChild, child.supervise(stops.nats.clone()));
+            url
         };
         let log: Arc<dyn EventLog> = Arc::new(open_log(&nats).await?);
         let identity = open_identity(config, &public_url, clock.clone(), ids.clone()).await?;

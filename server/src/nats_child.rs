@@ -96,7 +96,7 @@ impl NatsChild {
                 return Ok(());
             }
             let ended = self.child.try_wait().ok().flatten();
-            if ended.is_some() || self.clock.monotonic() - start > PATIENCE {
+            if ended.is_some() || self.clock.monotonic().saturating_sub(start) > PATIENCE {
                 let log = self.config_file.with_file_name("nats.log");
                 return Err(CommandError::Unavailable(format!(
                     "nats-server did not come up on port {}; its log is {}",
@@ -202,26 +202,31 @@ pub(crate) async fn version_of(program: &Path) -> Option<String> {
 
 fn configuration(dir: &Path, port: u16, password: &SecretString) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-    let (store, log, pid) = (dir.join("store"), dir.join("nats.log"), dir.join("nats.pid"));
+    let [store, log, pid] = ["store", "nats.log", "nats.pid"].map(|name| quoted(&dir.join(name)));
     format!(
         "# Written at every start; edits are lost.\n\
          server_name: dramatis\n\
          listen: \"127.0.0.1:{port}\"\n\
-         pid_file: {pid:?}\n\
-         log_file: {log:?}\n\
+         pid_file: {pid}\n\
+         log_file: {log}\n\
          logfile_size_limit: 10MB\n\
          logfile_max_num: 3\n\
          # The longest note, encrypted, is larger than the default megabyte.\n\
          max_payload: 4MB\n\
-         authorization {{ user: {USER}, password: {:?} }}\n\
+         authorization {{ user: {USER}, password: {} }}\n\
          jetstream {{\n\
-         \x20 store_dir: {store:?}\n\
+         \x20 store_dir: {store}\n\
          \x20 # Acknowledged appends reach the disk within this time even if the machine loses power.\n\
          \x20 sync_interval: \"100ms\"\n\
          \x20 max_memory_store: 64MB\n\
          }}\n",
-        password.expose_secret()
+        quoted(Path::new(password.expose_secret()))
     )
+}
+
+/// A string of the server's configuration language, which escapes as JSON does.
+fn quoted(text: &Path) -> String {
+    serde_json::Value::from(text.to_string_lossy()).to_string()
 }
 
 /// The password between the house and its server, made once.
@@ -252,7 +257,7 @@ async fn end_leftover(dir: &Path, clock: &dyn Clock) -> Result<(), CommandError>
     signal(pid, Signal::SIGTERM);
     let start = clock.monotonic();
     while is_our_server(pid, dir) {
-        if clock.monotonic() - start > PATIENCE {
+        if clock.monotonic().saturating_sub(start) > PATIENCE {
             return Err(CommandError::Unavailable(format!(
                 "an earlier nats-server (process {pid}) still holds {}; end it and start again",
                 dir.display()

@@ -156,19 +156,41 @@ fn an_erased_persona_is_nobody_and_a_late_event_does_not_bring_it_back() {
     assert_eq!(roster, Roster::default());
 }
 
-#[test]
-fn a_halted_persona_is_not_due_until_it_is_revised() {
-    let halted: Event = PersonaHalted {
+fn halted_event() -> Event {
+    PersonaHalted {
         persona_id: anna(),
         restarts: 3,
         reason: "panicked".to_owned(),
     }
-    .into();
+    .into()
+}
+
+#[test]
+fn a_halted_persona_is_not_due_until_it_is_revised_or_made_to_act() {
+    let halted = halted_event();
     let down = roster([vec![enrolled()], vec![halted.clone()]]);
     assert!(down.due(sample_time(), 1).is_empty());
     let revised = PersonaRevised(described(Cadence::Daily)).into();
     let up = roster([vec![enrolled()], vec![halted], vec![revised]]);
     assert_eq!(up.due(sample_time(), 1).len(), 1);
+    let halted = || vec![enrolled(), halted_event()];
+    let reported = roster([
+        halted(),
+        vec![started(1, sample_time(), TickTrigger::External), finished(1)],
+    ]);
+    assert!(
+        reported.due(a_week_later(), 1).is_empty(),
+        "what a runner outside reports brings nobody back"
+    );
+    let made_to_act = roster([
+        halted(),
+        vec![started(1, sample_time(), TickTrigger::Manual), finished(1)],
+    ]);
+    assert_eq!(made_to_act.due(a_week_later(), 1).len(), 1);
+}
+
+fn a_week_later() -> Timestamp {
+    sample_time() + jiff::SignedDuration::from_hours(7 * 24)
 }
 
 #[test]

@@ -385,7 +385,7 @@ async fn a_refused_login_fails_the_tick_without_a_call() {
     let reason = finished(&story).reason.clone().unwrap();
     assert_eq!(
         reason,
-        "login refused with 401 Unauthorized: wrong email or password"
+        "login refused: wrong email or password; was it seeded under the PERSONA_SEED_SECRET that this runner has?"
     );
     assert_eq!(
         house.door.app.logins.load(Ordering::SeqCst),

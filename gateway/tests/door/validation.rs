@@ -113,7 +113,7 @@ async fn all_faults_come_together_and_none_repeats_what_was_sent() {
     let secret = "CANARY-7731";
     let arguments = json!({"description": [secret], "priority": secret, "dueDate": secret, "id": secret});
     let told = refused(&client, "todo.create", arguments).await;
-    assert_eq!(told.lines().count(), 5, "{told}");
+    assert_eq!(told.split("; ").count(), 5, "{told}");
     assert!(!told.contains(secret), "{told}");
     assert!(house.events_of("RecordChanged").await.is_empty());
     client.cancel().await.unwrap();

@@ -37,12 +37,13 @@ pub(super) async fn started(
     sqlx::query(
         "-- name: persona_became_active
          UPDATE personas
-         SET halted = NULL,
+         SET halted = CASE WHEN $3 = 'external' THEN halted END,
              last_active_at = CASE WHEN last_active_at > $2 THEN last_active_at ELSE $2 END
          WHERE id = $1",
     )
     .bind(started.persona_id.as_str())
     .bind(started.started_at.as_microsecond())
+    .bind(trigger_word(started.trigger))
     .execute(db)
     .await?;
     Ok(())

@@ -8,6 +8,7 @@ use events::StreamSeq;
 use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint};
+use crate::column;
 use crate::tables::{Tables, TablesError};
 
 /// Everything that was folded, summed up, as of one commit.
@@ -125,14 +126,15 @@ pub struct Stumble {
 }
 
 impl Tables {
-    /// Sums up everything folded so far, in one snapshot.
-    pub async fn report(&self) -> Result<DayReport, TablesError> {
+    /// Sums up what was folded from commits after `since`, in one snapshot; [`StreamSeq::ZERO`] for everything.
+    pub async fn report(&self, since: StreamSeq) -> Result<DayReport, TablesError> {
+        let since = column::bigint(since.0);
         let mut snapshot = self.readers().begin().await?;
         Ok(DayReport {
-            personas: personas::days(&mut snapshot).await?,
-            modules: modules::days(&mut snapshot).await?,
-            failing_tools: tools::failures(&mut snapshot).await?,
-            newcomers: tools::stumbles(&mut snapshot).await?,
+            personas: personas::days(&mut snapshot, since).await?,
+            modules: modules::days(&mut snapshot, since).await?,
+            failing_tools: tools::failures(&mut snapshot, since).await?,
+            newcomers: tools::stumbles(&mut snapshot, since).await?,
             as_of_seq: Checkpoint::seq_of(checkpoint::read(&mut snapshot).await?.as_ref()),
         })
     }

@@ -1,7 +1,7 @@
 //! What can be asked, and that the figures are right.
 
 use events::testing::id;
-use events::{Intent, ToolCalled};
+use events::{Intent, StreamSeq, ToolCalled};
 use projections::{DayReport, Stumble, ToolFailures};
 
 use crate::support::*;
@@ -60,7 +60,7 @@ async fn report_of_a_day() -> DayReport {
         (ben, both_fail),
     ])
     .await;
-    let report = bench.tables.report().await.unwrap();
+    let report = bench.tables.report(StreamSeq::ZERO).await.unwrap();
     assert_eq!(report.as_of_seq.0, 7);
     report
 }
@@ -154,7 +154,7 @@ async fn the_report_of_a_day_names_failing_tools_worst_first_and_what_newcomers_
 #[tokio::test]
 async fn an_empty_log_is_an_empty_report() {
     let bench = Bench::new().await;
-    let report = bench.tables.report().await.unwrap();
+    let report = bench.tables.report(StreamSeq::ZERO).await.unwrap();
     assert!(report.personas.is_empty() && report.modules.is_empty() && report.failing_tools.is_empty());
     assert_eq!(
         bench.tables.counts().await.unwrap(),

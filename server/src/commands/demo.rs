@@ -61,7 +61,14 @@ pub(crate) async fn run(
     house
         .run_while(async |house: &House| {
             let day = live(args, house).await?;
-            let report = report(args, house, &config, &day, clock.monotonic() - started).await?;
+            let report = report(
+                args,
+                house,
+                &config,
+                &day,
+                clock.monotonic().saturating_sub(started),
+            )
+            .await?;
             match out.format() {
                 Format::Json => out.json(&report)?,
                 Format::Text => out.text(report.text(out.width(), out.paint()))?,
@@ -121,7 +128,7 @@ fn judge(ticks: &[TickReport], report: &MorningReport) -> Result<(), CommandErro
 
 async fn live(args: &DemoArgs, house: &House) -> Result<Day, CommandError> {
     let app = &house.app;
-    let since = app.log.state().await.map_err(unavailable)?.last_seq;
+    let since = app.log.state().await?.last_seq;
     let catalog = Catalog::parse(
         "personas.json",
         Catalog::embedded_text(),
@@ -195,20 +202,27 @@ async fn report(
     took: Duration,
 ) -> Result<MorningReport, CommandError> {
     let app = &house.app;
-    let failed = |error: projections::TablesError| CommandError::Failed(error.to_string());
-    let end = app.log.state().await.map_err(unavailable)?.last_seq;
+    let end = app.log.state().await?.last_seq;
     app.projector
         .wait_for(end, CATCH_UP)
         .await
         .map_err(|error| CommandError::Failed(error.to_string()))?;
+    let data_dir = config.data.display();
     let places = Places {
-        dashboard_url: format!("http://{}/", house.address),
-        log: house.nats_address(),
+        dashboard_url: if args.keep {
+            format!("http://{}/", house.address)
+        } else {
+            format!(
+                "http://{}/ while it runs: `dramatis up --data {data_dir}`, or this command with --keep",
+                config.listen
+            )
+        },
+        log: format!("dramatis events cat --data {data_dir}"),
         tables: config.tables_file().display().to_string(),
-        data_dir: config.data.display().to_string(),
+        data_dir: data_dir.to_string(),
     };
-    let report = app.tables.report().await.map_err(failed)?;
-    let counts = app.tables.counts().await.map_err(failed)?;
+    let report = app.tables.report(day.since).await?;
+    let counts = app.tables.counts().await?;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     Ok(MorningReport::new(
         report,
@@ -240,10 +254,6 @@ async fn count_log(house: &House) -> Result<LogCounts, CommandError> {
             Ok(())
         },
     );
-    read.await.map_err(unavailable)?;
+    read.await?;
     Ok(counts)
-}
-
-fn unavailable(error: LogError) -> CommandError {
-    CommandError::Unavailable(error.to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use events::{Delivery, LogError, PersonaId, RecordedCommit, StreamSeq, Subject, SystemClock};
+use events::{Delivery, PersonaId, RecordedCommit, StreamSeq, Subject, SystemClock};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use projections::Tables;
@@ -92,15 +92,15 @@ async fn print(
     out: &mut Out,
 ) -> Result<(), CommandError> {
     let log = access.log();
-    let end = log.state().await.map_err(unavailable)?.last_seq;
+    let end = log.state().await?.last_seq;
     let from = filter.from.map(|from| StreamSeq(from.saturating_sub(1)));
     let after = from.unwrap_or(if is_tail { end } else { StreamSeq::ZERO });
     if !is_tail && after >= end {
         return Ok(());
     }
-    let mut deliveries = log.follow(after).await.map_err(unavailable)?;
+    let mut deliveries = log.follow(after).await?;
     while let Some(delivery) = deliveries.next().await {
-        let delivery = delivery.map_err(unavailable)?;
+        let delivery = delivery?;
         let seq = delivery.seq();
         if selection.is_past(&delivery) {
             break;
@@ -188,25 +188,15 @@ impl Selection {
 }
 
 async fn persona_id(persona: &str, config: &Config) -> Result<PersonaId, CommandError> {
-    let failed = |error: &dyn std::fmt::Display| CommandError::Failed(error.to_string());
     if !persona.contains('@') {
         return PersonaId::try_new(persona)
             .map_err(|error| CommandError::Usage(format!("--persona: {error}")));
     }
-    let tables = Tables::open(&config.tables_file())
-        .await
-        .map_err(|error| failed(&error))?;
-    let found = tables
-        .persona_by_email(persona)
-        .await
-        .map_err(|error| failed(&error))?;
+    let tables = Tables::open(&config.tables_file()).await?;
+    let found = tables.persona_by_email(persona).await?;
     found
         .map(|row| row.persona_id)
         .ok_or_else(|| CommandError::NotFound(format!("no persona has the email {persona}")))
-}
-
-fn unavailable(error: LogError) -> CommandError {
-    CommandError::Unavailable(error.to_string())
 }
 
 #[cfg(test)]

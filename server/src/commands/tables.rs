@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use projections::{FoldError, Tables};
+use projections::Tables;
 
 use crate::config::Config;
 use crate::exit::CommandError;
@@ -25,12 +25,12 @@ pub(crate) async fn rebuild(
     let tables = open(config).await?;
     let mut bar = FoldProgress::start("rebuilding", clock.clone());
     let rebuilt = projections::rebuild(access.log(), &tables, &*clock, &mut |progress| {
-        bar.update(progress)
+        bar.update(progress);
     })
     .await;
     bar.finish();
     access.close().await;
-    let report = rebuilt.map_err(fold_error)?;
+    let report = rebuilt?;
     if out.format() == Format::Json {
         return out.json(&report);
     }
@@ -60,12 +60,12 @@ pub(crate) async fn verify(
     let tables = open(config).await?;
     let mut bar = FoldProgress::start("verifying", clock.clone());
     let verified = projections::verify(access.log(), &tables, &*clock, &mut |progress| {
-        bar.update(progress)
+        bar.update(progress);
     })
     .await;
     bar.finish();
     access.close().await;
-    let report = verified.map_err(fold_error)?;
+    let report = verified?;
     if out.format() == Format::Json {
         out.json(&report)?;
     } else {
@@ -104,8 +104,4 @@ pub(crate) async fn verify(
 async fn open(config: &Config) -> Result<Tables, CommandError> {
     let opened = Tables::open(&config.tables_file()).await;
     opened.map_err(|error| CommandError::Failed(format!("{}: {error}", config.tables_file().display())))
-}
-
-fn fold_error(error: FoldError) -> CommandError {
-    CommandError::Failed(error.to_string())
 }

@@ -4,7 +4,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use events::Clock as _;
+use events::{Clock as _, StreamSeq};
 use http::header;
 
 use super::App;
@@ -35,7 +35,10 @@ async fn show(State(app): State<App>) -> Result<Response, Problem> {
                       GET /api/v1/admin/report tell the same";
         return Err(Problem::not_found("NO_DASHBOARD", detail));
     }
-    let (report, counts) = (app.tables.report().await?, app.tables.counts().await?);
+    let (report, counts) = (
+        app.tables.report(StreamSeq::ZERO).await?,
+        app.tables.counts().await?,
+    );
     let about = PageAbout {
         title: "Dramatis".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actors::{CastError, TickReport, Who};
 use axum::Json;
 use axum::extract::State;
-use events::Clock as _;
+use events::{Clock as _, StreamSeq};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -77,7 +77,10 @@ async fn observe(_: Admin, State(app): State<App>) -> Json<Value> {
 }
 
 async fn report(_: Admin, State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let (report, counts) = (app.tables.report().await?, app.tables.counts().await?);
+    let (report, counts) = (
+        app.tables.report(StreamSeq::ZERO).await?,
+        app.tables.counts().await?,
+    );
     Ok(Json(json!({ "report": report, "counts": counts })))
 }
 
@@ -102,7 +105,7 @@ async fn read_who(app: &App, body: Map<String, Value>) -> Result<Who, Problem> {
         return Ok(if all { Who::All } else { Who::Due });
     };
     let persona = app.tables.persona_by_email(&email.to_lowercase()).await?;
-    let unknown = || Problem::not_found("PERSONA_NOT_FOUND", "there is no persona of that email");
+    let unknown = || Problem::not_found("PERSONA_NOT_FOUND", format!("no persona has the email {email}"));
     Ok(Who::Persona(persona.ok_or_else(unknown)?.persona_id))
 }
 

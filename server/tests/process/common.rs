@@ -81,7 +81,7 @@ impl Up {
         let is_up = wait_until(START_WITHIN, || {
             let run = fs::read_to_string(data.join("run.json")).unwrap_or_default();
             let run: Value = serde_json::from_str(&run).unwrap_or_default();
-            up.api = run["api"].as_str().unwrap_or_default().to_owned();
+            run["api"].as_str().unwrap_or_default().clone_into(&mut up.api);
             run["pid"] == pid
         });
         assert!(

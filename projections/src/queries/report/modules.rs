@@ -8,7 +8,7 @@ use super::ModuleDay;
 use crate::column;
 use crate::database::DbConnection;
 
-pub(super) async fn days(db: &mut DbConnection) -> Result<Vec<ModuleDay>, sqlx::Error> {
+pub(super) async fn days(db: &mut DbConnection, since: i64) -> Result<Vec<ModuleDay>, sqlx::Error> {
     let mut days: BTreeMap<String, ModuleDay> = BTreeMap::new();
     let used = sqlx::query(
         "-- name: modules_used
@@ -16,8 +16,10 @@ pub(super) async fn days(db: &mut DbConnection) -> Result<Vec<ModuleDay>, sqlx::
                 COUNT(*) AS calls,
                 COUNT(CASE WHEN result = 'error' THEN 1 END) AS errors
          FROM persona_actions
+         WHERE stream_seq > $1
          GROUP BY module",
     )
+    .bind(since)
     .fetch_all(&mut *db)
     .await?;
     for row in &used {
@@ -32,8 +34,10 @@ pub(super) async fn days(db: &mut DbConnection) -> Result<Vec<ModuleDay>, sqlx::
                 CAST(AVG(rating) AS DOUBLE PRECISION) AS stars_mean,
                 AVG(friction) AS friction_mean
          FROM persona_feedback
+         WHERE stream_seq > $1
          GROUP BY module",
     )
+    .bind(since)
     .fetch_all(db)
     .await?;
     for row in &rated {

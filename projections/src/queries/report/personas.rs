@@ -8,22 +8,27 @@ use super::{ModuleStars, PersonaDay};
 use crate::column;
 use crate::database::DbConnection;
 
-pub(super) async fn days(db: &mut DbConnection) -> Result<Vec<PersonaDay>, sqlx::Error> {
-    let mut ratings = latest_ratings(db).await?;
+pub(super) async fn days(db: &mut DbConnection, since: i64) -> Result<Vec<PersonaDay>, sqlx::Error> {
+    let mut ratings = latest_ratings(db, since).await?;
     let rows = sqlx::query(
         "-- name: report_personas
          SELECT personas.id,
                 personas.email,
                 personas.name,
                 personas.archetype,
-                (SELECT COUNT(*) FROM ticks WHERE ticks.persona_id = personas.id) AS ticks,
                 (SELECT COUNT(*)
                  FROM ticks
                  WHERE ticks.persona_id = personas.id
+                   AND ticks.stream_seq > $1) AS ticks,
+                (SELECT COUNT(*)
+                 FROM ticks
+                 WHERE ticks.persona_id = personas.id
+                   AND ticks.stream_seq > $1
                    AND ticks.outcome = 'interrupted') AS interrupted,
                 (SELECT ticks.outcome
                  FROM ticks
                  WHERE ticks.persona_id = personas.id
+                   AND ticks.stream_seq > $1
                  ORDER BY ticks.stream_seq DESC
                  LIMIT 1) AS outcome,
                 COUNT(actions.id) AS calls,
@@ -31,11 +36,14 @@ pub(super) async fn days(db: &mut DbConnection) -> Result<Vec<PersonaDay>, sqlx:
                 COUNT(actions.retry_of) AS retries,
                 COUNT(CASE WHEN actions.intent = 'mistake' THEN 1 END) AS mistakes
          FROM personas
-         LEFT JOIN persona_actions AS actions ON actions.persona_id = personas.id
+         LEFT JOIN persona_actions AS actions
+           ON actions.persona_id = personas.id
+          AND actions.stream_seq > $1
          GROUP BY personas.id
          ORDER BY personas.stream_seq,
                   personas.id",
     )
+    .bind(since)
     .fetch_all(db)
     .await?;
     rows.iter()
@@ -60,7 +68,10 @@ pub(super) async fn days(db: &mut DbConnection) -> Result<Vec<PersonaDay>, sqlx:
 }
 
 /// The latest rating of each persona and module, by persona.
-async fn latest_ratings(db: &mut DbConnection) -> Result<BTreeMap<String, Vec<ModuleStars>>, sqlx::Error> {
+async fn latest_ratings(
+    db: &mut DbConnection,
+    since: i64,
+) -> Result<BTreeMap<String, Vec<ModuleStars>>, sqlx::Error> {
     let rows = sqlx::query(
         "-- name: latest_ratings
          SELECT feedback.persona_id,
@@ -73,9 +84,11 @@ async fn latest_ratings(db: &mut DbConnection) -> Result<BTreeMap<String, Vec<Mo
                                       FROM persona_feedback AS latest
                                       WHERE latest.persona_id = feedback.persona_id
                                         AND latest.module = feedback.module)
+           AND feedback.stream_seq > $1
          ORDER BY feedback.persona_id,
                   feedback.module",
     )
+    .bind(since)
     .fetch_all(db)
     .await?;
     let mut ratings: BTreeMap<String, Vec<ModuleStars>> = BTreeMap::new();

@@ -6,7 +6,7 @@ use super::{Stumble, ToolFailures};
 use crate::column;
 use crate::database::DbConnection;
 
-pub(super) async fn failures(db: &mut DbConnection) -> Result<Vec<ToolFailures>, sqlx::Error> {
+pub(super) async fn failures(db: &mut DbConnection, since: i64) -> Result<Vec<ToolFailures>, sqlx::Error> {
     let rows = sqlx::query(
         "-- name: failing_tools
          SELECT failing.tool_name,
@@ -26,17 +26,20 @@ pub(super) async fn failures(db: &mut DbConnection) -> Result<Vec<ToolFailures>,
                        FROM persona_actions AS candidate
                        WHERE candidate.tool_name = actions.tool_name
                          AND candidate.result = 'error'
+                         AND candidate.stream_seq > $1
                        ORDER BY CASE candidate.cause WHEN 'app' THEN 0 WHEN 'infra' THEN 1 ELSE 2 END,
                                 candidate.stream_seq DESC,
                                 candidate.id
                        LIMIT 1) AS example_id
                FROM persona_actions AS actions
+               WHERE actions.stream_seq > $1
                GROUP BY actions.tool_name) AS failing
          JOIN persona_actions AS example ON example.id = failing.example_id
          ORDER BY failing.personas_affected DESC,
                   failing.errors DESC,
                   failing.tool_name",
     )
+    .bind(since)
     .fetch_all(db)
     .await?;
     rows.iter()
@@ -57,7 +60,7 @@ pub(super) async fn failures(db: &mut DbConnection) -> Result<Vec<ToolFailures>,
         .collect()
 }
 
-pub(super) async fn stumbles(db: &mut DbConnection) -> Result<Vec<Stumble>, sqlx::Error> {
+pub(super) async fn stumbles(db: &mut DbConnection, since: i64) -> Result<Vec<Stumble>, sqlx::Error> {
     let rows = sqlx::query(
         "-- name: stumbles
          SELECT personas.name,
@@ -78,7 +81,8 @@ pub(super) async fn stumbles(db: &mut DbConnection) -> Result<Vec<Stumble>, sqlx
                          AND again.retry_of = actions.call_id
                          AND again.result = 'ok') AS recovered
                FROM persona_actions AS actions
-               WHERE actions.intent = 'mistake') AS slips
+               WHERE actions.intent = 'mistake'
+                 AND actions.stream_seq > $1) AS slips
          JOIN personas ON personas.id = slips.persona_id
          GROUP BY personas.id,
                   personas.name,
@@ -90,6 +94,7 @@ pub(super) async fn stumbles(db: &mut DbConnection) -> Result<Vec<Stumble>, sqlx
                   slips.tool_name,
                   slips.mistake",
     )
+    .bind(since)
     .fetch_all(db)
     .await?;
     rows.iter()

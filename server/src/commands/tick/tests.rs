@@ -98,7 +98,12 @@ async fn a_persona_nobody_knows_is_not_found() {
     let (result, text) = tick(&server, Format::Text, &["--persona", "who@mana.test"]).await;
     let error = result.expect_err("nobody");
     assert_eq!(error.exit_code(), 3);
-    assert!(error.to_string().contains("who@mana.test; `dramatis personas list`"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("who@mana.test; `dramatis personas list`"),
+        "{error}"
+    );
     assert_eq!(text, "");
 }
 
