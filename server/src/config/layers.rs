@@ -1,0 +1,258 @@
+//! Where settings come from: defaults, a file, the environment and the command line, the later ones first.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::{Figment, Source};
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+
+use super::{BrainKind, Config};
+use crate::exit::CommandError;
+
+/// The environment's names that are older than this program, and the keys they set.
+const KEPT_NAMES: [(&str, &str); 6] = [
+    ("PERSONA_SEED_SECRET", "seed_secret"),
+    ("PERSONA_CONCURRENCY", "concurrency"),
+    ("TICK_INTERVAL_MS", "tick_interval_ms"),
+    ("RUNNER_PAUSED", "paused"),
+    ("MANA_SERVICE_KEY", "service_key"),
+    ("DRAMATIS_ENV", "environment"),
+];
+/// Flags that set a key, for every command. `None` leaves it to the layers below.
+#[derive(Debug, Clone, Default, Serialize, clap::Args)]
+pub(crate) struct ConfigFlags {
+    /// Configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = "dramatis.toml")]
+    #[serde(skip)]
+    pub(crate) config: PathBuf,
+    /// Folder of everything this program keeps [default: dramatis-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<PathBuf>,
+    /// A NATS server to use instead of the child started by `up`
+    #[arg(long, global = true, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nats: Option<String>,
+}
+
+/// Flags of the commands that start the whole house.
+#[derive(Debug, Clone, Default, Serialize, clap::Args)]
+pub(crate) struct HouseFlags {
+    /// Address to listen on [default: 127.0.0.1:3069]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Which brain acts [default: simulated]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) brain: Option<BrainKind>,
+    /// What every random choice of the simulated brain follows from [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// A key's value and where it came from, as `config print` shows them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Setting {
+    /// The key.
+    pub(crate) key: String,
+    /// The value; secrets masked.
+    pub(crate) value: serde_json::Value,
+    /// Its source.
+    pub(crate) source: String,
+}
+
+/// The layers, not yet read.
+#[derive(Debug)]
+pub(crate) struct Layers(Figment);
+
+impl Layers {
+    /// Stacks defaults, `flags.config`, the environment and the command line.
+    ///
+    /// # Errors
+    /// [`CommandError::Usage`] when a configuration file was named that is not there.
+    pub(crate) fn stack(flags: &ConfigFlags, house: Option<&HouseFlags>) -> Result<Self, CommandError> {
+        let is_default_file = flags.config == Path::new("dramatis.toml");
+        if !is_default_file && !flags.config.exists() {
+            return Err(CommandError::Usage(format!(
+                "--config {}: no such file",
+                flags.config.display()
+            )));
+        }
+        let kept = Env::raw()
+            .only(&KEPT_NAMES.map(|(name, _)| name))
+            .filter_map(|name| {
+                let (_, key) = KEPT_NAMES
+                    .iter()
+                    .find(|(kept, _)| name.as_str().eq_ignore_ascii_case(kept))?;
+                Some((*key).into())
+            });
+        let own = Env::prefixed("DRAMATIS_").ignore(&["env"]);
+        let mut figment = Figment::from(Serialized::defaults(unmasked_defaults()))
+            .merge(Toml::file(&flags.config))
+            .merge(own)
+            .merge(kept)
+            .merge(Serialized::globals(flags));
+        if let Some(house) = house {
+            figment = figment.merge(Serialized::globals(house));
+        }
+        Ok(Self(figment))
+    }
+
+    /// Reads and checks every key.
+    ///
+    /// # Errors
+    /// [`CommandError::Usage`] naming each key that is unknown, mistyped or refused in production, and its source.
+    pub(crate) fn read(&self) -> Result<Config, CommandError> {
+        let config: Config = self.0.extract().map_err(|errors| {
+            let lines: Vec<String> = errors.into_iter().map(|error| describe(&error)).collect();
+            CommandError::Usage(format!("configuration: {}", lines.join("; ")))
+        })?;
+        let faults = config.faults();
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(CommandError::Usage(faults.join("\n")))
+        }
+    }
+
+    /// Every key with its value and source.
+    ///
+    /// # Errors
+    /// As [`Layers::read`].
+    pub(crate) fn settings(&self) -> Result<Vec<Setting>, CommandError> {
+        let config = self.read()?;
+        let values =
+            serde_json::to_value(&config).map_err(|error| CommandError::Failed(error.to_string()))?;
+        let Some(values) = values.as_object() else {
+            return Ok(Vec::new());
+        };
+        Ok(values
+            .iter()
+            .map(|(key, value)| Setting {
+                key: key.clone(),
+                value: value.clone(),
+                source: self.source(key),
+            })
+            .collect())
+    }
+
+    fn source(&self, key: &str) -> String {
+        let Some(metadata) = self.0.find_metadata(key) else {
+            return "default".to_owned();
+        };
+        match &metadata.source {
+            Some(Source::File(path)) => path.display().to_string(),
+            _ if metadata.name.contains("environment variable") => environment_name(key),
+            Some(Source::Code(_)) if metadata.name.contains("Flags") => {
+                format!("--{}", key.replace('_', "-"))
+            }
+            _ => "default".to_owned(),
+        }
+    }
+}
+
+fn environment_name(key: &str) -> String {
+    let kept = KEPT_NAMES
+        .iter()
+        .find(|(_, kept)| *kept == key)
+        .map(|(name, _)| (*name).to_owned());
+    kept.unwrap_or_else(|| format!("DRAMATIS_{}", key.to_uppercase()))
+}
+
+fn describe(error: &figment::Error) -> String {
+    let key = error.path.join(".");
+    let source = error.metadata.as_ref().map(|metadata| match &metadata.source {
+        Some(Source::File(path)) => format!(" in {}", path.display()),
+        _ if metadata.name.contains("environment variable") => " in the environment".to_owned(),
+        _ => String::new(),
+    });
+    let key = if key.is_empty() {
+        String::new()
+    } else {
+        format!("{key}: ")
+    };
+    format!("{key}{}{}", error.kind, source.unwrap_or_default())
+}
+
+/// The defaults with their secrets in the clear, for the bottom layer only.
+fn unmasked_defaults() -> serde_json::Value {
+    let config = Config::default();
+    let mut value = serde_json::to_value(&config).unwrap_or_default();
+    value["seed_secret"] = config.seed_secret.expose_secret().into();
+    // Production has no default service key: without one of its own, external runners are refused.
+    value["service_key"] = config
+        .service_key
+        .as_ref()
+        .map(|key| key.expose_secret().to_owned())
+        .into();
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layers(toml: &str) -> Layers {
+        Layers(Figment::from(Serialized::defaults(unmasked_defaults())).merge(Toml::string(toml)))
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = layers("listn = \"127.0.0.1:1\"").read().unwrap_err();
+        assert!(error.to_string().contains("listn"), "{error}");
+    }
+
+    #[test]
+    fn a_mistyped_value_is_an_error_that_names_its_key() {
+        let error = layers("concurrency = \"many\"").read().unwrap_err();
+        assert!(error.to_string().contains("concurrency"), "{error}");
+    }
+
+    #[test]
+    fn production_refuses_every_development_secret_at_once() {
+        let error = layers("environment = \"production\"")
+            .read()
+            .unwrap_err()
+            .to_string();
+        for key in ["seed_secret", "service_key", "issuer", "kek_file"] {
+            assert!(error.contains(key), "{key} in: {error}");
+        }
+        let own = "environment = \"production\"\nseed_secret = \"a\"\nservice_key = \"b\"\nissuer = \"https://x\"\nkek_file = \"k\"";
+        assert!(layers(own).read().is_ok());
+    }
+
+    #[test]
+    fn secrets_are_masked_and_sources_are_named() {
+        let settings = layers("seed_secret = \"hush\"").settings().unwrap();
+        let secret = settings
+            .iter()
+            .find(|setting| setting.key == "seed_secret")
+            .unwrap();
+        assert_eq!(secret.value, "********");
+        let text = serde_json::to_string(&settings).unwrap();
+        assert!(!text.contains("hush"), "{text}");
+        assert!(!text.contains(catalog::DEVELOPMENT_SEED_SECRET), "{text}");
+    }
+
+    #[test]
+    fn the_old_pause_switch_is_read_in_its_old_spellings() {
+        for (spelling, paused) in [
+            ("1", true),
+            ("\"yes\"", true),
+            ("true", true),
+            ("\"0\"", false),
+            ("false", false),
+        ] {
+            assert_eq!(
+                layers(&format!("paused = {spelling}")).read().unwrap().paused,
+                paused,
+                "{spelling}"
+            );
+        }
+        assert!(layers("paused = \"perhaps\"").read().is_err());
+    }
+}

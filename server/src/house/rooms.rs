@@ -1,0 +1,203 @@
+//! Opening the rooms, one function each: settings in, a handle out, and what is in the way as one clear line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::{Cast, CastHandle, CastSettings, SimulatedBrain};
+use events::{Clock, EventLog, Ids, JetStreamLog, JetStreamSettings, SystemClock};
+use gateway::{GatewaySettings, PolicyMode, PolicySettings};
+use identity::{AccountKind, Identity, IdentitySettings, PasswordCost, Registration, Role, Tier};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpListener;
+
+use super::{ADMIN_EMAIL, READ_YOUR_WRITES, Stops, failed};
+use crate::config::{BrainKind, Config, PolicyModeKey};
+use crate::exit::CommandError;
+use crate::keys::key_encryption_key;
+use crate::lifecycle::{Lifecycle, TaskKind};
+
+/// Bytes of an MCP request: the longest note, JSON-escaped, with room to spare.
+const MCP_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Takes the address before anything else is opened, so that a taken one costs nothing.
+pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        CommandError::Unavailable(match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("{address} is in use; stop the program that listens there, or choose another with --listen")
+            }
+            _ => format!("cannot listen on {address}: {error}; choose another address with --listen"),
+        })
+    })
+}
+
+/// Connects to the log and checks that it is fit.
+///
+/// # Errors
+/// [`CommandError::Unavailable`] with how to mend it.
+pub(crate) async fn open_log(nats: &SecretString) -> Result<JetStreamLog, CommandError> {
+    let address: async_nats::ServerAddr = nats
+        .expose_secret()
+        .parse()
+        .map_err(|_| CommandError::Usage("--nats is not an address like nats://127.0.0.1:4222".to_owned()))?;
+    let mut options = async_nats::ConnectOptions::new().name("dramatis");
+    // The client does not take credentials from the address by itself.
+    if let (Some(user), Some(password)) = (address.username(), address.password()) {
+        options = options.user_and_password(user.to_owned(), password.to_owned());
+    }
+    let client = options.connect(address).await.map_err(|error| {
+        CommandError::Unavailable(format!(
+            "cannot connect to NATS: {error}; is the server there, and --nats right?"
+        ))
+    })?;
+    let opened = JetStreamLog::open(client, JetStreamSettings::default()).await;
+    opened.map_err(|error| CommandError::Unavailable(error.to_string()))
+}
+
+/// Opens the accounts and makes sure that the built-in administrator is there.
+///
+/// # Errors
+/// [`CommandError::Usage`] for an unusable key file, [`CommandError::Failed`] for an unusable database.
+pub(crate) async fn open_identity(
+    config: &Config,
+    public_url: &str,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+) -> Result<Identity, CommandError> {
+    let settings = IdentitySettings {
+        database: config.identity_file(),
+        kek: key_encryption_key(config, &*ids)?,
+        issuer: config.issuer.clone(),
+        audiences: vec!["mana".to_owned(), format!("{public_url}/mcp")],
+        token_ttl: Duration::from_mins(config.token_ttl_minutes),
+        password_cost: PasswordCost::Production,
+    };
+    let identity = Identity::open(settings, clock, ids.clone())
+        .await
+        .map_err(failed)?;
+    if identity
+        .account_by_email(ADMIN_EMAIL)
+        .await
+        .map_err(failed)?
+        .is_none()
+    {
+        let mut password = [0; 32];
+        ids.fill(&mut password);
+        let administrator = Registration {
+            email: ADMIN_EMAIL.to_owned(),
+            password: SecretString::from(hex::encode(password)),
+            name: Some("Administrator".to_owned()),
+            kind: AccountKind::System,
+            role: Role::Admin,
+            tier: Tier::Free,
+            time_zone: None,
+        };
+        identity.register(administrator).await.map_err(failed)?;
+    }
+    Ok(identity)
+}
+
+pub(super) async fn start_cast(
+    config: &Config,
+    address: SocketAddr,
+    log: Arc<dyn EventLog>,
+    clock: Arc<SystemClock>,
+    ids: Arc<dyn Ids>,
+) -> Result<CastHandle, CommandError> {
+    let brain = match config.brain {
+        BrainKind::Simulated => Arc::new(SimulatedBrain::new()),
+    };
+    let settings = CastSettings {
+        base_url: format!("http://{address}"),
+        seed_secret: config.seed_secret.clone(),
+        concurrency: config.concurrency,
+        tick_interval: Duration::from_millis(config.tick_interval_ms),
+        tick_deadline: Duration::from_millis(config.tick_deadline_ms),
+        calls_per_tick_max: config.calls_per_tick_max,
+        seed: config.seed,
+        paused: config.paused,
+        restarts_max: 3,
+        restart_window: Duration::from_mins(1),
+    };
+    Cast::start(settings, log, brain, clock, ids)
+        .await
+        .map_err(failed)
+}
+
+pub(super) fn gateway_settings(config: &Config, public_url: &str, address: SocketAddr) -> GatewaySettings {
+    GatewaySettings {
+        public_url: public_url.to_owned(),
+        allowed_hosts: hosts(config, address),
+        allowed_origins: config
+            .allowed_origins
+            .iter()
+            .cloned()
+            .chain([public_url.to_owned()])
+            .collect(),
+        policy: PolicySettings {
+            mode: match config.policy_mode {
+                PolicyModeKey::Off => PolicyMode::Off,
+                PolicyModeKey::LogOnly => PolicyMode::LogOnly,
+                PolicyModeKey::Enforce => PolicyMode::Enforce,
+            },
+            calls_per_window_max: config.calls_per_minute_max,
+            ..PolicySettings::default()
+        },
+        body_bytes_max: MCP_BODY_BYTES_MAX,
+        read_your_writes: READ_YOUR_WRITES,
+        session_idle: Duration::from_millis(config.session_idle_ms),
+        sessions_per_user_max: config.sessions_per_user_max,
+    }
+}
+
+/// The `Host` values that are this server: its address, the loopback names at its port, and what is configured.
+pub(super) fn hosts(config: &Config, address: SocketAddr) -> Vec<String> {
+    let port = address.port();
+    let own = [
+        address.to_string(),
+        format!("localhost:{port}"),
+        format!("127.0.0.1:{port}"),
+        format!("[::1]:{port}"),
+    ];
+    let public = config
+        .public_url
+        .as_deref()
+        .and_then(|url| url.split_once("://"))
+        .map(|(_, rest)| rest.split('/').next().unwrap_or_default().to_owned());
+    let mut hosts: Vec<String> = own
+        .into_iter()
+        .chain(public)
+        .chain(config.allowed_hosts.iter().cloned())
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+pub(super) fn install_metrics(
+    lifecycle: &Lifecycle,
+    clock: Arc<SystemClock>,
+    stops: &Stops,
+) -> Result<PrometheusHandle, CommandError> {
+    const SECONDS: [f64; 12] = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+    ];
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .map_err(failed)?;
+    let handle = builder.install_recorder().map_err(failed)?;
+    let (upkeep, stop) = (handle.clone(), stops.http.clone());
+    lifecycle.spawn(TaskKind::MetricsUpkeep, async move {
+        while !stop.is_cancelled() {
+            upkeep.run_upkeep();
+            tokio::select! {
+                () = clock.sleep(Duration::from_secs(5)) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(())
+    });
+    Ok(handle)
+}
