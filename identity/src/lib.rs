@@ -29,6 +29,7 @@ mod authenticate;
 mod cache;
 mod deletion;
 mod error;
+mod hashing_threads;
 mod known_accounts;
 mod login;
 mod memberships;

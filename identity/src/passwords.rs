@@ -1,4 +1,4 @@
-//! Argon2id, off the runtime and bounded: a hash takes 19 MiB, so unbounded logins would be a way to take the
+//! Argon2id, on threads of its own and bounded: a hash takes 19 MiB, so unbounded logins would be a way to take the
 //! machine down.
 
 use std::fmt;
@@ -11,10 +11,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{CryptoError, IdentityError};
+use crate::hashing_threads::HashingThreads;
 use crate::settings::PasswordCost;
 use crate::{seal, telemetry};
 
-/// Hashes computed at the same time, at most; fewer where there are fewer processors.
+/// Threads that hash, at most; fewer where there are fewer processors.
 const RUNNING_MAX: usize = 4;
 
 /// Hashes running or waiting, at most. The next one is told that we are busy.
@@ -24,7 +25,7 @@ pub(crate) const ADMITTED_MAX: usize = 64;
 pub(crate) struct Passwords {
     params: Params,
     admitted: Arc<Semaphore>,
-    running: Arc<Semaphore>,
+    threads: HashingThreads,
     /// The hash of a password nobody has, checked when an email is unknown so that the answer takes as long.
     nobodys: String,
 }
@@ -37,13 +38,13 @@ impl fmt::Debug for Passwords {
 
 impl Passwords {
     pub(crate) async fn start(cost: PasswordCost) -> Result<Self, IdentityError> {
-        let running = std::thread::available_parallelism()
+        let threads = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(RUNNING_MAX);
         let mut passwords = Self {
             params: params(cost),
             admitted: Arc::new(Semaphore::new(ADMITTED_MAX)),
-            running: Arc::new(Semaphore::new(running)),
+            threads: HashingThreads::start(threads, ADMITTED_MAX).map_err(|_| CryptoError::NotHashed)?,
             nobodys: String::new(),
         };
         let nobodys = SecretString::from(hex::encode(seal::random_key()?.as_slice()));
@@ -110,19 +111,17 @@ impl Passwords {
             .try_acquire_owned()
             .map_err(|_| IdentityError::Busy)?;
         let admitted = Admitted::new(admitted);
-        let running = Arc::clone(&self.running)
-            .acquire_owned()
-            .await
-            .map_err(|_| IdentityError::Busy)?;
-        // Both permits go along: a caller that gives up does not free the memory, the end of the work does.
-        let outcome = tokio::task::spawn_blocking(move || {
-            let _permits = (admitted, running);
-            work()
-        })
-        .await;
+        // The permit goes along: a caller that gives up does not free the memory, the end of the work does.
+        let outcome = self
+            .threads
+            .run(move || {
+                let _permit = admitted;
+                work()
+            })
+            .await;
         match outcome {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(_)) | Err(_) => Err(CryptoError::NotHashed.into()),
+            Some(Ok(value)) => Ok(value),
+            Some(Err(_)) | None => Err(CryptoError::NotHashed.into()),
         }
     }
 }
