@@ -60,6 +60,18 @@ pub struct Account {
     pub time_zone: String,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// When it was shut out because its erasure began; `None` for every account that is to stay.
+    pub suspended_at: Option<Timestamp>,
+}
+
+impl Account {
+    /// Refuses to give an account that is being erased anything new.
+    pub(crate) fn refuse_if_suspended(&self) -> Result<(), IdentityError> {
+        match self.suspended_at {
+            None => Ok(()),
+            Some(_) => Err(IdentityError::Suspended),
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -72,6 +84,7 @@ struct AccountRow {
     tier: String,
     time_zone: String,
     created_at: i64,
+    suspended_at: Option<i64>,
 }
 
 impl TryFrom<AccountRow> for Account {
@@ -87,6 +100,10 @@ impl TryFrom<AccountRow> for Account {
             tier: Tier::from_column(&row.tier)?,
             time_zone: row.time_zone,
             created_at: store::instant(row.created_at, "users.created_at")?,
+            suspended_at: row
+                .suspended_at
+                .map(|at| store::instant(at, "users.suspended_at"))
+                .transpose()?,
         })
     }
 }
@@ -145,7 +162,8 @@ pub(crate) async fn by_id(
              role,
              tier,
              time_zone,
-             created_at
+             created_at,
+             suspended_at
          FROM users
          WHERE
              id = $1",
@@ -171,7 +189,8 @@ pub(crate) async fn by_email(
              role,
              tier,
              time_zone,
-             created_at
+             created_at,
+             suspended_at
          FROM users
          WHERE
              email = $1",

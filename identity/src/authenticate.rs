@@ -81,6 +81,9 @@ pub enum TokenError {
     /// Its account is not there (any more).
     #[error("the token's account does not exist; register, or log in with another one")]
     UnknownAccount,
+    /// Its account is being erased.
+    #[error("the token's account is being erased; register again, or log in with another one")]
+    Suspended,
     /// We could not find out. Not a refusal: the same token may be accepted later.
     #[error("the token could not be checked; try again")]
     Unavailable(#[source] IdentityError),
@@ -103,6 +106,7 @@ impl TokenError {
             Self::Expired => "expired",
             Self::NotYetValid => "not-yet-valid",
             Self::UnknownAccount => "unknown-account",
+            Self::Suspended => "suspended",
             Self::Unavailable(_) => "unavailable",
         }
     }
@@ -114,7 +118,8 @@ impl TokenError {
 }
 
 impl Identity {
-    /// Whom `token` speaks for: its signature, claims and time are checked, and its account must exist.
+    /// Whom `token` speaks for: its signature, claims and time are checked, and its account must exist and
+    /// not be suspended.
     ///
     /// # Errors
     /// [`TokenError::Unavailable`] when it could not be checked; any other is a refusal.
@@ -135,6 +140,7 @@ impl Identity {
             .await
             .map_err(TokenError::Unavailable)?;
         let account = account.ok_or(TokenError::UnknownAccount)?;
+        account.refuse_if_suspended().map_err(|_| TokenError::Suspended)?;
         Ok(Caller {
             user_id,
             email: account.email,

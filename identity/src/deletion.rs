@@ -1,10 +1,12 @@
 //! Deleting an account, and with it everything that was its alone.
 
+mod leaving;
+
 use events::{SpaceId, UserId};
-use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
+use sqlx::SqliteConnection;
 
 use crate::error::IdentityError;
-use crate::{Identity, store};
+use crate::{Identity, accounts, rewrite, store};
 
 /// What went with a deleted account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,59 +20,70 @@ impl Identity {
     /// tokens die at once.
     ///
     /// A space it owned and shared goes on under another owner: an admin of it first, then whoever joined first.
-    /// What was encrypted in that space with the deleted account's master key can be read by nobody any more.
+    /// What was encrypted in that space with the deleted account's master key can be read by nobody any more. Where
+    /// the space's name holds the account's, the account's is taken out of it.
+    ///
+    /// Afterwards the file is written anew, so that no byte of the account is left in it. Where that has to wait, the
+    /// account is deleted all the same and [`Identity::rewrite_if_due`] does the rest.
     ///
     /// # Errors
     /// [`IdentityError::NotFound`] when there is no such account.
     pub async fn delete_account(&self, id: &UserId) -> Result<Deleted, IdentityError> {
         let forget = self.inner.known_accounts.forget_after(id);
         let mut tx = store::begin(&self.inner.db).await?;
-        let spaces = sole_spaces(&mut *tx, id).await?;
-        delete_sole_spaces(&mut tx, id).await?;
-        leave_shared_spaces(&mut tx, id).await?;
-        if !delete_user(&mut tx, id).await? {
-            return Err(IdentityError::NotFound);
-        }
+        let account = accounts::by_id(&mut *tx, id)
+            .await?
+            .ok_or(IdentityError::NotFound)?;
+        let spaces = delete_spaces_left_empty(&mut tx, id).await?;
+        leaving::leave_shared_spaces(&mut tx, &account).await?;
+        delete_user(&mut tx, id).await?;
+        rewrite::make_due(&mut tx, self.inner.clock.now()).await?;
         tx.commit().await?;
         drop(forget);
-        empty_write_ahead_log(&self.inner.db).await;
+        if let Err(error) = self.rewrite_if_due().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                "an account is deleted, but its bytes may be in the file until it is rewritten"
+            );
+        }
         Ok(Deleted { spaces })
     }
 
-    /// The spaces the account is alone in: what [`Identity::delete_account`] would remove.
+    /// The spaces that are the account's alone, or that nobody shares with it but accounts that are being erased like
+    /// itself. Of several that are erased at once, the last one to be suspended finds every space they shared here.
     pub async fn sole_spaces(&self, id: &UserId) -> Result<Vec<SpaceId>, IdentityError> {
-        sole_spaces(&self.inner.db, id).await
+        let spaces: Vec<String> = sqlx::query_scalar(
+            "-- sole_spaces
+             SELECT mine.space_id
+             FROM space_members AS mine
+             WHERE
+                 mine.user_id = $1
+                 AND NOT EXISTS (
+                     SELECT 1
+                     FROM space_members AS others
+                     JOIN users ON users.id = others.user_id
+                     WHERE
+                         others.space_id = mine.space_id
+                         AND others.user_id <> mine.user_id
+                         AND users.suspended_at IS NULL
+                 )
+             ORDER BY mine.space_id",
+        )
+        .bind(id.as_str())
+        .fetch_all(&self.inner.db)
+        .await?;
+        spaces.into_iter().map(space_id).collect()
     }
 }
 
-async fn sole_spaces(db: impl SqliteExecutor<'_>, id: &UserId) -> Result<Vec<SpaceId>, IdentityError> {
+/// Deletes the spaces that nobody else is in, and names them.
+async fn delete_spaces_left_empty(
+    tx: &mut SqliteConnection,
+    id: &UserId,
+) -> Result<Vec<SpaceId>, IdentityError> {
     let spaces: Vec<String> = sqlx::query_scalar(
-        "-- sole_spaces
-         SELECT mine.space_id
-         FROM space_members AS mine
-         WHERE
-             mine.user_id = $1
-             AND NOT EXISTS (
-                 SELECT 1
-                 FROM space_members AS others
-                 WHERE
-                     others.space_id = mine.space_id
-                     AND others.user_id <> mine.user_id
-             )
-         ORDER BY mine.space_id",
-    )
-    .bind(id.as_str())
-    .fetch_all(db)
-    .await?;
-    spaces
-        .into_iter()
-        .map(|space| SpaceId::try_new(space).map_err(|_| IdentityError::unknown_value("spaces.id")))
-        .collect()
-}
-
-async fn delete_sole_spaces(tx: &mut SqliteConnection, id: &UserId) -> Result<(), IdentityError> {
-    sqlx::query(
-        "-- delete_sole_spaces
+        "-- delete_spaces_left_empty
          DELETE FROM spaces
          WHERE
              id IN (
@@ -85,57 +98,22 @@ async fn delete_sole_spaces(tx: &mut SqliteConnection, id: &UserId) -> Result<()
                              others.space_id = mine.space_id
                              AND others.user_id <> mine.user_id
                      )
-             )",
+             )
+         RETURNING id",
     )
     .bind(id.as_str())
-    .execute(tx)
+    .fetch_all(tx)
     .await?;
-    Ok(())
+    spaces.into_iter().map(space_id).collect()
 }
 
-/// Takes the account out of what is left, and gives each space that lost its owner to the next in line.
-async fn leave_shared_spaces(tx: &mut SqliteConnection, id: &UserId) -> Result<(), IdentityError> {
-    sqlx::query(
-        "-- leave_shared_spaces
-         DELETE FROM space_members
-         WHERE
-             user_id = $1",
-    )
-    .bind(id.as_str())
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query(
-        "-- give_ownerless_spaces_to_the_next_in_line
-         UPDATE space_members
-         SET
-             role = 'owner'
-         WHERE
-             space_id NOT IN (
-                 SELECT owners.space_id
-                 FROM space_members AS owners
-                 WHERE
-                     owners.role = 'owner'
-             )
-             AND user_id = (
-                 SELECT line.user_id
-                 FROM space_members AS line
-                 WHERE
-                     line.space_id = space_members.space_id
-                 ORDER BY
-                     line.role = 'admin' DESC,
-                     line.joined_at,
-                     line.user_id
-                 LIMIT 1
-             )",
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
+fn space_id(id: String) -> Result<SpaceId, IdentityError> {
+    SpaceId::try_new(id).map_err(|_| IdentityError::unknown_value("spaces.id"))
 }
 
 /// Deletes the account; the password and the vault go with it by their foreign keys.
-async fn delete_user(tx: &mut SqliteConnection, id: &UserId) -> Result<bool, IdentityError> {
-    let deleted = sqlx::query(
+async fn delete_user(tx: &mut SqliteConnection, id: &UserId) -> Result<(), IdentityError> {
+    sqlx::query(
         "-- delete_user
          DELETE FROM users
          WHERE
@@ -144,27 +122,5 @@ async fn delete_user(tx: &mut SqliteConnection, id: &UserId) -> Result<bool, Ide
     .bind(id.as_str())
     .execute(tx)
     .await?;
-    Ok(deleted.rows_affected() == 1)
-}
-
-/// Moves everything out of the write-ahead log, so that the destroyed key is not readable there either.
-///
-/// The account is gone whether this works or not; a reader in the way only delays it to the next checkpoint.
-async fn empty_write_ahead_log(db: &SqlitePool) {
-    let answer: Result<(i64, i64, i64), sqlx::Error> = sqlx::query_as(
-        "-- empty_write_ahead_log
-         PRAGMA wal_checkpoint(TRUNCATE)",
-    )
-    .fetch_one(db)
-    .await;
-    match answer {
-        Ok((0, _, _)) => {}
-        Ok(_) => tracing::info!(
-            "sealed bytes of a deleted account stay in the write-ahead log until its next checkpoint"
-        ),
-        Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the write-ahead log could not be emptied after an account was deleted"
-        ),
-    }
+    Ok(())
 }

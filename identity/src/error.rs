@@ -5,7 +5,7 @@ use sqlx::migrate::MigrateError;
 /// Why identity could not do what it was asked.
 ///
 /// `EmailTaken` to `Busy` are the world saying no; asking again unchanged gives the same answer, except for
-/// `Busy`, which passes. The rest are failures: we could not ask, or what is stored cannot be used.
+/// `Suspended` and `Busy`, which pass. The rest are failures: we could not ask, or what is stored cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// An account has this email already.
@@ -28,6 +28,9 @@ pub enum IdentityError {
     /// The email belongs to an account of another kind, which is left as it is.
     #[error("the account is not a persona; it was left as it is")]
     NotAPersona,
+    /// The account is being erased. When that is done its email is free again.
+    #[error("the account is being erased; try again when it is gone")]
+    Suspended,
     /// The account has no master key yet.
     #[error("the vault is not initialised; make it before reading its key")]
     VaultNotInitialised,
@@ -73,6 +76,9 @@ pub enum DatabaseError {
     /// The file could not be made.
     #[error(transparent)]
     File(#[from] std::io::Error),
+    /// The write-ahead log could not be emptied.
+    #[error("a reader kept the write-ahead log from being emptied; what was deleted may still be in it")]
+    ReaderInTheWay,
     /// A stored value is outside what its column may hold.
     #[error("column {column} holds a value this program does not know")]
     Value {

@@ -125,6 +125,7 @@ mod tests {
             tier: Tier::Free,
             time_zone: "UTC".to_owned(),
             created_at: Timestamp::UNIX_EPOCH,
+            suspended_at: None,
         }
     }
 

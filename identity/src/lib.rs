@@ -11,7 +11,8 @@
 //! vault_key ─▶ sealed master key ─▶ opened with the key-encryption key, bound to its owner
 //! ```
 //!
-//! * `registration`, `accounts`, `deletion`: an account's life. `known_accounts`: that it lives, asked often.
+//! * `registration`, `accounts`: an account's life. `suspension`, `deletion`, `rewrite`: its end, down to the bytes.
+//!   `known_accounts`: that it lives, asked often.
 //! * `passwords`, `login`: proving who one is.
 //! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request.
 //! * `spaces`, `memberships`: who shares records with whom. `vault`, `seal`: the keys those records are encrypted with.
@@ -35,11 +36,13 @@ mod login;
 mod memberships;
 mod passwords;
 mod registration;
+mod rewrite;
 mod seal;
 mod settings;
 mod signing_keys;
 mod spaces;
 mod store;
+mod suspension;
 mod telemetry;
 #[cfg(test)]
 mod testing;

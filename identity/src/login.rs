@@ -42,8 +42,8 @@ impl Identity {
     /// Checks the password and mints a token.
     ///
     /// # Errors
-    /// [`IdentityError::BadCredentials`] for a wrong password and for an unknown email alike, after the same
-    /// work; [`IdentityError::Busy`] when too many checks are waiting.
+    /// [`IdentityError::BadCredentials`] for a wrong password, an unknown email and a suspended account alike,
+    /// after the same work; [`IdentityError::Busy`] when too many checks are waiting.
     pub async fn login(&self, email: &str, password: &SecretString) -> Result<Login, IdentityError> {
         let credential = credential_by_email(&self.inner.db, &normalized_email(email)).await?;
         let (user, hash) = credential.map(|row| (row.user_id, row.password_hash)).unzip();
@@ -53,9 +53,9 @@ impl Identity {
             return Err(IdentityError::BadCredentials);
         };
         let user = UserId::try_new(user).map_err(|_| IdentityError::unknown_value("credentials.user_id"))?;
-        // An account deleted while its password was checked is as unknown as any other.
+        // An account deleted or suspended while its password was checked is as unknown as any other.
         self.mint(&user).await.map_err(|error| match error {
-            IdentityError::NotFound => IdentityError::BadCredentials,
+            IdentityError::NotFound | IdentityError::Suspended => IdentityError::BadCredentials,
             error => error,
         })
     }
@@ -63,9 +63,11 @@ impl Identity {
     /// Mints a token without a password. For the development issuer only, which the caller must check.
     ///
     /// # Errors
-    /// [`IdentityError::NotFound`] when there is no such account.
+    /// [`IdentityError::NotFound`] when there is no such account, [`IdentityError::Suspended`] when it is being
+    /// erased.
     pub async fn mint(&self, user: &UserId) -> Result<Login, IdentityError> {
         let account = self.account(user).await?.ok_or(IdentityError::NotFound)?;
+        account.refuse_if_suspended()?;
         let (token, expires_at) =
             self.inner
                 .tokens

@@ -49,27 +49,7 @@ impl TryFrom<MembershipRow> for Membership {
 impl Identity {
     /// The spaces an account is in: its personal one first, then in the order it joined.
     pub async fn spaces_of(&self, user: &UserId) -> Result<Vec<Membership>, IdentityError> {
-        let rows: Vec<MembershipRow> = sqlx::query_as(
-            "-- spaces_of
-             SELECT
-                 spaces.id AS space_id,
-                 spaces.name,
-                 spaces.slug,
-                 spaces.type AS space_type,
-                 space_members.role
-             FROM space_members
-             JOIN spaces ON spaces.id = space_members.space_id
-             WHERE
-                 space_members.user_id = $1
-             ORDER BY
-                 spaces.type = 'personal' DESC,
-                 space_members.joined_at,
-                 spaces.id",
-        )
-        .bind(user.as_str())
-        .fetch_all(&self.inner.db)
-        .await?;
-        rows.into_iter().map(Membership::try_from).collect()
+        by_user(&self.inner.db, user).await
     }
 
     /// The account's place in the space; `None` for a stranger, and for a space that does not exist.
@@ -99,6 +79,34 @@ impl Identity {
         let space = space.ok_or(IdentityError::NotFound)?;
         SpaceId::try_new(space).map_err(|_| IdentityError::unknown_value("spaces.id"))
     }
+}
+
+/// The spaces an account is in: its personal one first, then in the order it joined.
+pub(crate) async fn by_user(
+    db: impl SqliteExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<Membership>, IdentityError> {
+    let rows: Vec<MembershipRow> = sqlx::query_as(
+        "-- spaces_of
+         SELECT
+             spaces.id AS space_id,
+             spaces.name,
+             spaces.slug,
+             spaces.type AS space_type,
+             space_members.role
+         FROM space_members
+         JOIN spaces ON spaces.id = space_members.space_id
+         WHERE
+             space_members.user_id = $1
+         ORDER BY
+             spaces.type = 'personal' DESC,
+             space_members.joined_at,
+             spaces.id",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Membership::try_from).collect()
 }
 
 /// The account's place in the space.

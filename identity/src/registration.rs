@@ -90,7 +90,8 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::NotAPersona`] when the email belongs to an account of another kind, which is left as it
-    /// is; otherwise as [`Identity::register`].
+    /// is; [`IdentityError::Suspended`] when the persona with that email is being erased; otherwise as
+    /// [`Identity::register`].
     pub async fn upsert_persona(&self, persona: PersonaAccount) -> Result<Upserted, IdentityError> {
         let registration = Registration {
             email: persona.email,
@@ -169,6 +170,7 @@ impl Identity {
             tier: registration.tier,
             time_zone,
             created_at: self.inner.clock.now(),
+            suspended_at: None,
         })
     }
 }
@@ -180,6 +182,7 @@ async fn persona_by_email(db: impl sqlx::SqliteExecutor<'_>, email: &str) -> Res
     if account.kind != AccountKind::Persona {
         return Err(IdentityError::NotAPersona);
     }
+    account.refuse_if_suspended()?;
     Ok(account)
 }
 

@@ -4,10 +4,11 @@ use events::{SpaceId, UserId};
 use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use crate::accounts::{self, Account};
+use crate::accounts::Account;
 use crate::error::IdentityError;
 use crate::memberships::{self, Membership};
 use crate::registration::refuse_unless;
+use crate::suspension::refuse_unless_active;
 use crate::text_enum::text_enum;
 use crate::{Identity, store};
 
@@ -61,7 +62,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::InvalidField`] for a personal space or a bad name; [`IdentityError::NotFound`] when there
-    /// is no such account.
+    /// is no such account, [`IdentityError::Suspended`] when it is being erased.
     pub async fn create_space(&self, owner: &UserId, space: NewSpace) -> Result<Membership, IdentityError> {
         let name = space.name.trim().to_owned();
         let one_line =
@@ -87,9 +88,7 @@ impl Identity {
             role: SpaceRole::Owner,
         };
         let mut tx = store::begin(&self.inner.db).await?;
-        accounts::by_id(&mut *tx, owner)
-            .await?
-            .ok_or(IdentityError::NotFound)?;
+        refuse_unless_active(&mut *tx, owner).await?;
         insert_space(&mut tx, &made, None, now).await?;
         insert_member(&mut tx, &made.space_id, owner, SpaceRole::Owner, now).await?;
         tx.commit().await?;
@@ -100,7 +99,8 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::InvalidField`] when the space is personal, when the role is owner, or when the member is
-    /// the owner; [`IdentityError::NotFound`] when there is no such space or account.
+    /// the owner; [`IdentityError::NotFound`] when there is no such space or account;
+    /// [`IdentityError::Suspended`] when the account is being erased.
     pub async fn add_member(
         &self,
         space: &SpaceId,
@@ -118,9 +118,7 @@ impl Identity {
             .ok_or(IdentityError::NotFound)?;
         let shared = space_type != SpaceType::Personal;
         refuse_unless(shared, "space", "is personal; nobody else can join it".to_owned())?;
-        accounts::by_id(&mut *tx, user)
-            .await?
-            .ok_or(IdentityError::NotFound)?;
+        refuse_unless_active(&mut *tx, user).await?;
         let present = memberships::by_space_and_user(&mut *tx, space, user).await?;
         let is_owner = present.is_some_and(|present| present.role == SpaceRole::Owner);
         refuse_unless(
@@ -227,7 +225,7 @@ async fn space_type(
 }
 
 /// A name for addresses: the readable letters of `name`, and enough of the id to be the only one.
-fn slug(name: &str, id: &SpaceId) -> String {
+pub(crate) fn slug(name: &str, id: &SpaceId) -> String {
     let mut words = String::new();
     for c in name.chars().take(SLUG_WORDS_MAX) {
         if c.is_ascii_alphanumeric() {

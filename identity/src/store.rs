@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use crate::error::{DatabaseError, IdentityError};
+use crate::rewrite;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite/identity");
 
@@ -32,7 +33,9 @@ pub(crate) async fn open(file: &Path) -> Result<SqlitePool, IdentityError> {
         .foreign_keys(true)
         .busy_timeout(WAIT_MAX)
         // A destroyed key's bytes are overwritten, not left in free pages.
-        .pragma("secure_delete", "ON");
+        .pragma("secure_delete", "ON")
+        // Sealed keys are not copied to a folder for temporary files when the file is written anew.
+        .pragma("temp_store", "MEMORY");
     let db = SqlitePoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(WAIT_MAX)
@@ -42,6 +45,8 @@ pub(crate) async fn open(file: &Path) -> Result<SqlitePool, IdentityError> {
     let mut tx = begin(&db).await?;
     MIGRATIONS.run(&mut *tx).await?;
     tx.commit().await?;
+    // A deletion that was cut short may have left copies of what it deleted.
+    rewrite::if_due(&db).await?;
     Ok(db)
 }
 

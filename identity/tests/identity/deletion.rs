@@ -184,6 +184,25 @@ async fn a_shared_space_goes_on_under_an_admin_first_then_whoever_joined_first()
 }
 
 #[tokio::test]
+async fn a_shared_space_named_after_a_deleted_account_loses_its_name() {
+    let room = Room::open().await;
+    let (anna, ben) = (room.person("Anna").await, room.person("Ben").await);
+    let named = NewSpace {
+        name: "Ben & Anna".to_owned(),
+        ..team()
+    };
+    let space = room.identity.create_space(&ben.id, named).await.unwrap().space_id;
+    room.identity
+        .add_member(&space, &anna.id, SpaceRole::Member)
+        .await
+        .unwrap();
+    room.identity.delete_account(&anna.id).await.unwrap();
+    let left = room.identity.membership(&space, &ben.id).await.unwrap().unwrap();
+    assert_eq!(left.name, "Ben & (gone)");
+    assert!(left.slug.starts_with("ben-gone-"), "{}", left.slug);
+}
+
+#[tokio::test]
 async fn deleting_nobody_is_not_found_and_deleting_twice_too() {
     let room = Room::open().await;
     let anna = room.person("Anna").await;

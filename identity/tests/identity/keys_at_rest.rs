@@ -167,6 +167,30 @@ async fn a_deleted_accounts_sealed_key_and_hash_are_in_no_file() {
     assert!(on_disk(&room.dir, &bens), "the others' keys stay");
 }
 
+#[tokio::test]
+async fn a_deletion_cut_before_the_file_was_rewritten_is_finished_at_the_next_start() {
+    let room = Room::open().await;
+    let anna = room.person("Anna").await;
+    // As a kill leaves it: deleted, and copies of it in the file.
+    sqlx::query(
+        "INSERT INTO rewrites_due (id, deleted_at) VALUES (1, 7);
+         CREATE TABLE copies (email TEXT); PRAGMA secure_delete = OFF;
+         INSERT INTO copies VALUES ('gone@example.test'); DELETE FROM copies;",
+    )
+    .execute(&mut room.sql().await)
+    .await
+    .unwrap();
+    assert!(on_disk(&room.dir, b"gone@example.test"));
+    let room = room.reopen().await;
+    assert!(!on_disk(&room.dir, b"gone@example.test"));
+    let due: i64 = sqlx::query_scalar("SELECT count(*) FROM rewrites_due")
+        .fetch_one(&mut room.sql().await)
+        .await
+        .unwrap();
+    assert_eq!(due, 0);
+    assert!(room.identity.account(&anna.id).await.unwrap().is_some());
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_files_are_readable_to_their_owner_only() {

@@ -7,4 +7,5 @@ mod deletion;
 mod keys_at_rest;
 mod room;
 mod spaces;
+mod suspension;
 mod tokens;
