@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use identity::TokenError;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::json_rpc::Message;
@@ -76,6 +77,11 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
     let caller = bearer::authenticate(&inner.identity, &parts.headers, &inner.metadata_url)
         .await
         .map_err(refuse)?;
+    // Held while the request is examined, its session opened or ended. A call counts itself: it may outlive both.
+    let _present = inner.guests.enter(&caller.user_id).ok_or_else(|| {
+        let gone = TokenError::Suspended;
+        bearer::refused(gone, &inner.metadata_url).into_response()
+    })?;
     let space_id = space::of(&inner.identity, &caller.user_id, &parts.headers)
         .await
         .map_err(refuse)?;

@@ -25,17 +25,18 @@ use crate::door::host_origin::Allowed;
 use crate::door::ownership::SESSION_HEADER;
 use crate::door::space::SPACE_HEADER;
 use crate::error::GatewayError;
+use crate::guests::Guests;
 use crate::keys::KeyCache;
 use crate::lifecycle;
 use crate::mcp::Mcp;
 use crate::metadata::{self, METADATA_PATH};
 use crate::records::Records;
 use crate::registry::ToolRegistry;
-use crate::sessions::Sessions;
+use crate::sessions::{Session, Sessions};
 use crate::settings::GatewaySettings;
 use crate::telemetry;
 
-/// Sessions ended at once when stopping.
+/// Sessions ended at once.
 const ENDED_AT_ONCE: usize = 16;
 
 /// The door. A handle that is cheap to clone.
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
 
     // state
     pub(crate) records: Records,
+    pub(crate) guests: Arc<Guests>,
     pub(crate) sessions: Sessions,
     pub(crate) behind: Arc<LocalSessionManager>,
     pub(crate) rates: Mutex<HashMap<(UserId, &'static str), RateWindow>>,
@@ -156,6 +158,7 @@ impl Gateway {
         let inner = Arc::new(Inner {
             metadata_url: format!("{public_url}{METADATA_PATH}/mcp"),
             public_url,
+            guests: Arc::default(),
             sessions: Sessions::new(clock.clone(), settings.sessions_per_user_max),
             identity,
             log,
@@ -241,12 +244,37 @@ impl Gateway {
                 tracing::warn!(requests = inner.under_way.len(), "stopping with requests still under way");
             }
         }
-        let ended = futures::stream::iter(inner.sessions.take_all())
-            .map(|session| async move { inner.record_end(&session, "shutdown").await });
-        ended.buffer_unordered(ENDED_AT_ONCE).collect::<()>().await;
+        inner.end_all(inner.sessions.take_all(), "shutdown").await;
         inner.stop.cancel();
         inner.background.close();
         inner.background.wait().await;
+    }
+
+    /// Serves the account no more, waits `within` at most for what it has under way, and ends its sessions. When
+    /// this has succeeded, nothing of the account is appended through this door any more.
+    ///
+    /// It holds for the life of the process; over a restart it is the account's suspension that shuts it out.
+    ///
+    /// # Errors
+    /// [`StillServed`] when calls outlast the limit. They lose nothing, and no new ones are let in: try again.
+    pub async fn expel(&self, user_id: &UserId, within: Duration) -> Result<(), StillServed> {
+        let inner = &self.inner;
+        inner.guests.expel(user_id);
+        tokio::select! {
+            // Asked first, so that somebody without anything under way is gone however short the limit.
+            biased;
+            () = inner.guests.gone(user_id) => {}
+            // Nothing is lost with the wait: the count goes on.
+            () = inner.clock.sleep(within) => return Err(StillServed(inner.guests.served(user_id))),
+        }
+        inner.end_all(inner.sessions.take_of(user_id), "erased").await;
+        Ok(())
+    }
+
+    /// Forgets the keys of spaces. They are read from the vault again when they are needed: to be called when spaces
+    /// have changed their owner, and with it their key.
+    pub fn forget_keys(&self) {
+        self.inner.records.keys.forget_all();
     }
 
     /// What the gateway is doing right now.
@@ -262,6 +290,14 @@ impl Gateway {
         }
     }
 }
+
+/// Somebody who is not to be served any more still is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} requests or calls are still under way")]
+pub struct StillServed(
+    /// How many requests and calls are under way.
+    pub usize,
+);
 
 fn check_limits(settings: &GatewaySettings) -> Result<(), GatewayError> {
     let limits = [
@@ -280,6 +316,13 @@ fn check_limits(settings: &GatewaySettings) -> Result<(), GatewayError> {
 impl Inner {
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::SeqCst)
+    }
+
+    /// Closes and records sessions that were taken out of the table.
+    async fn end_all(&self, sessions: Vec<Arc<Session>>, reason: &'static str) {
+        let ended = futures::stream::iter(sessions)
+            .map(|session| async move { self.record_end(&session, reason).await });
+        ended.buffer_unordered(ENDED_AT_ONCE).collect::<()>().await;
     }
 
     /// The window of one user and tool.

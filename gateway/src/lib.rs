@@ -17,6 +17,8 @@
 //!   alone, and a stranger gets 403 while the owner's session lives on.
 //! * This room never writes a table. It appends, and reads what the projections made of it.
 //! * A sealed field's text is in no event, no table, no error, no log line and no metric.
+//! * Whoever is expelled has nothing under way any more, and gets nothing under way again: so nothing of it is
+//!   appended after its erasure.
 //! * Whoever wrote reads its own write next, or is told that it is stored but not visible yet.
 //!
 //! # To add a tool
@@ -33,6 +35,7 @@ mod door;
 mod error;
 pub mod field_crypto;
 mod gateway;
+mod guests;
 mod keys;
 mod lifecycle;
 mod mcp;
@@ -50,7 +53,7 @@ mod tools;
 
 pub use call::{CallContext, Principal};
 pub use error::GatewayError;
-pub use gateway::{Gateway, GatewaySnapshot};
+pub use gateway::{Gateway, GatewaySnapshot, StillServed};
 pub use policy::{POLICY_VERSION, PolicyDecision, PolicyInput, Rule, decide};
 pub use records::ENCRYPTION_REGISTRY;
 pub use registry::{ToolDescription, ToolRegistry, module_names, tools};

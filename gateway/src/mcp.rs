@@ -98,6 +98,9 @@ impl ServerHandler for Mcp {
             tracing::error!("a tool call came without a caller");
             ErrorData::internal_error("the caller is not known", None)
         })?;
+        let _present = self.0.guests.enter(&principal.user_id).ok_or_else(|| {
+            ErrorData::internal_error("the account is being erased; nothing more is done for it", None)
+        })?;
         // The call keeps its session, and the drain waiting, even when its client has gone away.
         let _counted = self.0.under_way.token();
         let _in_use = principal

@@ -200,6 +200,15 @@ impl Sessions {
             .collect()
     }
 
+    /// Takes out all of one user's.
+    pub(crate) fn take_of(&self, user_id: &UserId) -> Vec<Arc<Session>> {
+        self.table()
+            .by_handle
+            .extract_if(|_, session| session.owner.user_id == *user_id)
+            .map(|(_, session)| session)
+            .collect()
+    }
+
     /// Takes out all of them.
     pub(crate) fn take_all(&self) -> Vec<Arc<Session>> {
         self.table()

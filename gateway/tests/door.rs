@@ -12,6 +12,8 @@ mod harness;
 
 #[path = "door/admission.rs"]
 mod admission;
+#[path = "door/expulsion.rs"]
+mod expulsion;
 #[path = "door/jetstream.rs"]
 mod jetstream;
 #[path = "door/ownership.rs"]

@@ -17,7 +17,12 @@ pub(crate) async fn authenticate(
     identity
         .authenticate(token)
         .await
-        .map_err(|error| Refusal::Token(error).into_problem(metadata_url))
+        .map_err(|error| refused(error, metadata_url))
+}
+
+/// The answer to a request whose token is not accepted.
+pub(crate) fn refused(error: TokenError, metadata_url: &str) -> Problem {
+    Refusal::Token(error).into_problem(metadata_url)
 }
 
 enum Refusal {
