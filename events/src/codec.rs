@@ -5,6 +5,7 @@
 //! {"events":[{"type":"ToolCalled","v":1,"data":{}}],"tick":"…","correlation":"…","causation":"…"}
 //! ```
 
+use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ pub enum CodecError {
     },
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WireEvent {
     #[serde(rename = "type")]
     type_name: String,
@@ -65,14 +66,32 @@ struct WireEvent {
     data: Value,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct WireBody {
     events: Vec<WireEvent>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     tick: Option<TickId>,
     correlation: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     causation: Option<String>,
+}
+
+/// As [`WireBody`], written without copying anything.
+#[derive(Serialize)]
+struct WireBodyRef<'a> {
+    events: &'a [Event],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tick: Option<&'a TickId>,
+    correlation: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation: Option<&'a str>,
+}
+
+/// An event's data as JSON, at [`Event::version`].
+struct WireData<'a>(&'a Event);
+
+impl Serialize for WireData<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_data(serializer)
+    }
 }
 
 /// What the body of a message says.
@@ -89,16 +108,11 @@ pub(crate) fn encode_body(commit: &crate::Commit) -> Result<Vec<u8>, CodecError>
     if commit.events.is_empty() {
         return Err(CodecError::Empty);
     }
-    let events = commit
-        .events
-        .iter()
-        .map(event_to_wire)
-        .collect::<Result<_, _>>()?;
-    let body = WireBody {
-        events,
-        tick: commit.tick.clone(),
-        correlation: commit.correlation.clone(),
-        causation: commit.causation.clone(),
+    let body = WireBodyRef {
+        events: &commit.events,
+        tick: commit.tick.as_ref(),
+        correlation: &commit.correlation,
+        causation: commit.causation.as_deref(),
     };
     serde_json::to_vec(&body).map_err(|source| CodecError::Malformed {
         place: "commit body".to_owned(),
@@ -126,16 +140,6 @@ pub(crate) fn decode_body(bytes: &[u8]) -> Result<Body, CodecError> {
         correlation: body.correlation,
         causation: body.causation,
     })
-}
-
-fn event_to_wire(event: &Event) -> Result<WireEvent, CodecError> {
-    let type_name = event.type_name().to_owned();
-    let v = event.version();
-    let data = event.data_to_value().map_err(|source| CodecError::Malformed {
-        place: format!("data of {type_name} v{v}"),
-        source,
-    })?;
-    Ok(WireEvent { type_name, v, data })
 }
 
 fn wire_to_event(
@@ -173,9 +177,11 @@ fn wire_to_event(
 impl Serialize for Event {
     /// As on the wire: `{"type", "v", "data"}`.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        event_to_wire(self)
-            .map_err(serde::ser::Error::custom)?
-            .serialize(serializer)
+        let mut event = serializer.serialize_struct("Event", 3)?;
+        event.serialize_field("type", self.type_name())?;
+        event.serialize_field("v", &self.version())?;
+        event.serialize_field("data", &WireData(self))?;
+        event.end()
     }
 }
 

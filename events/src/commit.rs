@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::{ChainHash, Link};
 use crate::event::Event;
 use crate::ids::{CommitId, TickId};
 use crate::subject::Subject;
@@ -90,9 +91,17 @@ pub struct RecordedCommit {
     pub seq: StreamSeq,
     /// What was appended.
     pub commit: Commit,
+    /// What its subject's chain needs of it; `None` on a subject without a chain.
+    pub link: Option<Link>,
 }
 
 impl RecordedCommit {
+    /// Its own link of its subject's chain: what a head kept elsewhere is made of. `None` on a subject without a
+    /// chain, and for a commit whose link cannot be read.
+    pub fn chain(&self) -> Option<ChainHash> {
+        Some(self.link?.stamp?.own)
+    }
+
     /// The events with their ordinals, from 0. (sequence, ordinal) addresses an event for ever.
     pub fn events(&self) -> impl Iterator<Item = (u32, &Event)> {
         (0u32..).zip(&self.commit.events)

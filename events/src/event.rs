@@ -46,11 +46,11 @@ macro_rules! event_types {
                 }
             }
 
-            /// The data as JSON, at [`Event::version`].
-            pub(crate) fn data_to_value(&self) -> serde_json::Result<Value> {
+            /// Writes the data alone, at [`Event::version`].
+            pub(crate) fn serialize_data<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self {
-                    $(Self::$name(data) => serde_json::to_value(data),)*
-                    Self::Unknown(unknown) => Ok(unknown.data.clone()),
+                    $(Self::$name(data) => data.serialize(serializer),)*
+                    Self::Unknown(unknown) => unknown.data.serialize(serializer),
                 }
             }
 

@@ -1,5 +1,7 @@
 //! The port: what any log must do.
 
+pub(crate) mod bounded;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -7,6 +9,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
+use crate::chain::Link;
 use crate::codec::CodecError;
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
 use crate::ids::CommitId;
@@ -21,8 +24,8 @@ use crate::subject::Subject;
 pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// Appends `commit` if its subject's last commit is where `expected` says.
     ///
-    /// A retry of a commit that is already the subject's last one answers [`Appended`] with `duplicate`, whatever
-    /// `expected` says: the decision was made and stands.
+    /// A retry of a commit that is already in the log under this guard, or is its subject's last one, answers
+    /// [`Appended`] with `duplicate`: the decision was made and stands.
     async fn append(
         &self,
         commit: &Commit,
@@ -39,11 +42,48 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     /// end it either, but a reader that must not miss anything follows anew from its own checkpoint.
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError>;
 
+    /// Everything stored after `after` up to and including `until`, oldest first. It ends there, also when what stood
+    /// last was purged, before or meanwhile; it does not wait for what is yet to be appended.
+    async fn read(
+        &self,
+        after: StreamSeq,
+        until: StreamSeq,
+    ) -> Result<BoxStream<'_, Result<Delivery, LogError>>, LogError> {
+        bounded::read(bounded::WholeLog(self), after, until).await
+    }
+
+    /// The first message that is stored after `after`; `None` when there is none.
+    ///
+    /// Asks for one place after the other unless the driver knows better.
+    async fn next_after(&self, after: StreamSeq) -> Result<Option<Delivery>, LogError> {
+        let end = self.state().await?.last_seq;
+        let mut seq = after.next();
+        while seq <= end {
+            let found = self.at(seq).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            seq = seq.next();
+        }
+        Ok(None)
+    }
+
     /// The commit at `seq`, `None` where there is none (yet, or any more).
     async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError>;
 
     /// Which log this is and how far it goes.
     async fn state(&self) -> Result<LogState, LogError>;
+
+    /// Erases the commits of `subject` up to and including `up_to`, all of them for `None`, so that no byte of them is
+    /// left in the log's files; says how many there were. What is after stays, sequences are never used again, and
+    /// asking twice changes nothing.
+    ///
+    /// It is not one step: a reader may meanwhile see some of them gone, and an erasure that fails midway is asked
+    /// for again. Afterwards the guard of a subject without commits expects [`StreamSeq::ZERO`] again.
+    async fn purge(&self, subject: &Subject, up_to: Option<StreamSeq>) -> Result<u64, LogError> {
+        let _ = (subject, up_to);
+        Err(LogError::Unfit("this log cannot erase".to_owned()))
+    }
 }
 
 /// What [`EventLog::follow`] yields.
@@ -97,6 +137,13 @@ pub enum LogError {
     /// No answer. The commit may be tried again under the same id.
     #[error("the log does not answer: {0}")]
     Unavailable(String),
+    /// As many appends as the log takes at once are waiting for their answer. Nothing was sent: slow down, and try
+    /// the same commit again.
+    #[error("the log is busy: {in_flight_max} appends are in flight")]
+    Busy {
+        /// The limit that was reached.
+        in_flight_max: usize,
+    },
     /// The server is there but not as it must be; the text says how to mend it.
     #[error("{0}")]
     Unfit(String),
@@ -116,6 +163,8 @@ pub struct Undecodable {
     pub id: String,
     /// The body, kept whole.
     pub body: Vec<u8>,
+    /// What its subject's chain needs of it: damage is still placed in the chain.
+    pub link: Option<Link>,
     /// Why.
     pub error: CodecError,
 }
@@ -143,6 +192,14 @@ impl Delivery {
         match self {
             Self::Commit(recorded) => Some(recorded.commit.id),
             Self::Undecodable(message) => message.id.parse().ok(),
+        }
+    }
+
+    /// The subject and what its chain needs; `None` on a subject without a chain.
+    pub fn link(&self) -> Option<(String, Link)> {
+        match self {
+            Self::Commit(recorded) => Some((recorded.commit.subject.to_string(), recorded.link?)),
+            Self::Undecodable(message) => Some((message.subject.clone(), message.link?)),
         }
     }
 
@@ -177,7 +234,8 @@ pub struct LogState {
     pub bytes: u64,
 }
 
-/// Reads everything after `after` up to the log's end at the time of asking, handing each to `each`.
+/// Reads everything after `after` up to the log's end at the time of asking, handing each to `each`; says how far
+/// that is, which is past what was read last when the log's newest messages were purged.
 ///
 /// # Errors
 /// What the log or `each` says; reading stops there.
@@ -190,15 +248,9 @@ pub async fn read_to_end<E: From<LogError>>(
     if end <= after {
         return Ok(after);
     }
-    let mut commits = log.follow(after).await?;
-    let mut at = after;
+    let mut commits = log.read(after, end).await?;
     while let Some(delivery) = commits.next().await {
-        let delivery = delivery?;
-        at = delivery.seq();
-        each(delivery)?;
-        if at >= end {
-            break;
-        }
+        each(delivery?)?;
     }
-    Ok(at)
+    Ok(end)
 }

@@ -26,6 +26,14 @@ pub enum Subject {
     Session(UserId),
 }
 
+/// What the text of every chained subject begins with.
+const CHAINED_PREFIX: &str = "dramatis.persona.";
+
+/// Whether commits on this subject are chained: on those with one writer at a time they are.
+pub(crate) fn is_chained(subject: &str) -> bool {
+    subject.starts_with(CHAINED_PREFIX)
+}
+
 /// A subject that is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("subject {0:?} is not dramatis.(persona|record|session).<id>")]

@@ -34,6 +34,7 @@ pub fn given(commits: impl IntoIterator<Item = (Subject, Vec<Event>)>) -> Vec<Re
             RecordedCommit {
                 seq: StreamSeq(seq),
                 commit: Commit::new(id, subject, sample_time(), events),
+                link: None,
             }
         })
         .collect()

@@ -116,13 +116,7 @@ async fn every_event_type_comes_back_as_it_went_in(log: &dyn EventLog) {
     let sent = sent.in_tick(id("tick-1")).caused_by("call-1");
     let appended = append(log, &sent, exactly(0)).await.unwrap();
     let recorded = log.last(&subject).await.unwrap().unwrap();
-    assert_eq!(
-        recorded,
-        RecordedCommit {
-            seq: appended.seq,
-            commit: sent
-        }
-    );
+    assert_eq!((recorded.seq, &recorded.commit), (appended.seq, &sent));
     assert_eq!(log.read_subject(&subject).await.unwrap(), vec![recorded.clone()]);
     match log.at(appended.seq).await.unwrap() {
         Some(Delivery::Commit(at)) => assert_eq!(at, recorded),
@@ -203,6 +197,158 @@ async fn reading_to_the_end_stops_there(log: &dyn EventLog) {
     assert_eq!((at, seen), (end, end.0));
 }
 
+async fn a_retry_is_known_even_if_another_writer_followed(log: &dyn EventLog) {
+    let subject = Subject::Persona(id("followed-up"));
+    let (ours, theirs) = (
+        commit(&subject, "followed-up-1"),
+        commit(&subject, "followed-up-2"),
+    );
+    let first = append(log, &ours, exactly(0)).await.unwrap();
+    let _ = append(log, &theirs, ExpectedSeq::Exactly(first.seq))
+        .await
+        .unwrap();
+    let retry = append(log, &ours, exactly(0)).await.unwrap();
+    assert_eq!((retry.seq, retry.duplicate), (first.seq, true));
+    assert_eq!(log.read_subject(&subject).await.unwrap().len(), 2);
+}
+
+async fn commits_of_a_persona_are_chained_and_others_are_not(log: &dyn EventLog) {
+    let subject = Subject::Persona(id("chained"));
+    let mut last = StreamSeq::ZERO;
+    for n in 0..5 {
+        // A writer who does not mind the place is chained too.
+        let expected = if n == 3 {
+            ExpectedSeq::Any
+        } else {
+            ExpectedSeq::Exactly(last)
+        };
+        last = append(log, &commit(&subject, &format!("chained-{n}")), expected)
+            .await
+            .unwrap()
+            .seq;
+    }
+    let commits = log.read_subject(&subject).await.unwrap();
+    let verified = verify_chain(
+        &subject.to_string(),
+        commits.iter().filter_map(|commit| commit.link),
+    )
+    .unwrap();
+    assert_eq!(
+        (verified.links(), verified.start()),
+        (5, Some(ChainStart::Genesis))
+    );
+    assert_eq!(verified.head(), Some((last, commits[4].chain().unwrap())));
+
+    let record = Subject::Record(id("not-chained"));
+    store(log, &commit(&record, "not-chained-1")).await;
+    assert_eq!(log.last(&record).await.unwrap().unwrap().link, None);
+}
+
+async fn collect(log: &dyn EventLog, after: StreamSeq, until: StreamSeq) -> Vec<StreamSeq> {
+    let deliveries = log.read(after, until).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(10), deliveries.collect::<Vec<_>>()).await;
+    let read = read.expect("a bounded read ends");
+    read.into_iter().map(|delivery| delivery.unwrap().seq()).collect()
+}
+
+async fn erased_commits_are_gone_and_readers_go_on(log: &Arc<dyn EventLog>) {
+    let start = log.state().await.unwrap().last_seq;
+    let (erased, kept) = (Subject::Persona(id("erased")), Subject::Persona(id("kept")));
+    let mut places = [Vec::new(), Vec::new()];
+    for n in 0..4 {
+        for (subject, places) in [&erased, &kept].into_iter().zip(&mut places) {
+            let expected = ExpectedSeq::Exactly(places.last().copied().unwrap_or_default());
+            let appended = append(&**log, &commit(subject, &format!("{subject}-{n}")), expected)
+                .await
+                .unwrap();
+            places.push(appended.seq);
+        }
+    }
+    let [gone, left] = places;
+    assert_eq!(
+        log.purge(&erased, Some(gone[2])).await.unwrap(),
+        3,
+        "what is after stays"
+    );
+    assert_eq!(
+        log.purge(&erased, Some(gone[2])).await.unwrap(),
+        0,
+        "asking twice changes nothing"
+    );
+    let rest = log.read_subject(&erased).await.unwrap();
+    assert_eq!(
+        rest.iter().map(|recorded| recorded.seq).collect::<Vec<_>>(),
+        [gone[3]]
+    );
+    let verified = verify_chain(&erased.to_string(), rest.iter().filter_map(|commit| commit.link)).unwrap();
+    assert_eq!(verified.start(), Some(ChainStart::Given(gone[3])));
+    let guarded = append(
+        &**log,
+        &commit(&erased, "erased-again"),
+        ExpectedSeq::Exactly(gone[3]),
+    )
+    .await
+    .unwrap();
+    assert_eq!(guarded.seq, left[3].next());
+
+    // Now the newest commits of the log go too.
+    assert_eq!(log.purge(&erased, None).await.unwrap(), 2);
+    assert!(log.last(&erased).await.unwrap().is_none());
+    assert!(log.read_subject(&erased).await.unwrap().is_empty());
+    assert!(log.at(gone[0]).await.unwrap().is_none());
+    let end = log.state().await.unwrap().last_seq;
+    assert_eq!(end, guarded.seq, "sequences are not used again");
+    assert_eq!(collect(&**log, start, end).await, left);
+    assert_eq!(collect(&**log, left[3], end).await, []);
+    assert_eq!(
+        log.next_after(left[3])
+            .await
+            .unwrap()
+            .map(|delivery| delivery.seq()),
+        None
+    );
+    let at = read_to_end(&**log, start, |_| Ok::<_, LogError>(()))
+        .await
+        .unwrap();
+    assert_eq!(at, end);
+
+    let others = log.read_subject(&kept).await.unwrap();
+    let verified = verify_chain(&kept.to_string(), others.iter().filter_map(|commit| commit.link)).unwrap();
+    assert_eq!(
+        (verified.links(), verified.start()),
+        (4, Some(ChainStart::Genesis))
+    );
+
+    let mut following = log.follow(left[2]).await.unwrap();
+    assert_eq!(next(&mut following).await.seq, left[3]);
+    let begun_anew = append(&**log, &commit(&erased, "erased-begun-anew"), exactly(0))
+        .await
+        .unwrap();
+    assert_eq!(next(&mut following).await.seq, begun_anew.seq);
+    let fresh = log.read_subject(&erased).await.unwrap();
+    let verified = verify_chain(&erased.to_string(), fresh.iter().filter_map(|commit| commit.link)).unwrap();
+    assert_eq!(verified.start(), Some(ChainStart::Genesis));
+}
+
+async fn a_bounded_read_gives_what_is_between_and_nothing_else(log: &dyn EventLog) {
+    let subject = Subject::Session(id("between"));
+    let start = log.state().await.unwrap().last_seq;
+    for n in 0..6 {
+        store(log, &commit(&subject, &format!("between-{n}"))).await;
+    }
+    let place = |n: u64| StreamSeq(start.0 + n);
+    assert_eq!(
+        collect(log, place(1), place(4)).await,
+        [place(2), place(3), place(4)]
+    );
+    assert_eq!(collect(log, place(4), place(4)).await, []);
+    assert_eq!(
+        collect(log, place(5), place(1_000)).await,
+        [place(6)],
+        "it does not wait for more"
+    );
+}
+
 async fn conforms(log: Arc<dyn EventLog>) {
     first_append_on_a_new_subject_expects_nothing_and_a_second_such_is_refused(&*log).await;
     a_retry_of_an_append_that_succeeded_is_a_duplicate_and_stores_nothing(&*log).await;
@@ -213,6 +359,10 @@ async fn conforms(log: Arc<dyn EventLog>) {
     what_was_never_written_is_not_there(&*log).await;
     commits_that_cannot_be_stored_are_refused(&*log).await;
     reading_to_the_end_stops_there(&*log).await;
+    a_bounded_read_gives_what_is_between_and_nothing_else(&*log).await;
+    a_retry_is_known_even_if_another_writer_followed(&*log).await;
+    commits_of_a_persona_are_chained_and_others_are_not(&*log).await;
+    erased_commits_are_gone_and_readers_go_on(&log).await;
 }
 
 async fn open(server: &NatsServer) -> JetStreamLog {
@@ -264,55 +414,6 @@ async fn an_acknowledged_append_survives_the_kill_of_the_server() {
         .map(|n| CommitId::derived(&[&format!("killed-{n}")]))
         .collect();
     assert_eq!(ids, expected);
-}
-
-#[tokio::test]
-async fn an_unreachable_server_gives_a_typed_error_and_the_same_commit_can_be_tried_again() {
-    let mut server = NatsServer::start();
-    let client = async_nats::connect(server.url()).await.unwrap();
-    let settings = JetStreamSettings {
-        timeout: Duration::from_millis(300),
-        ..Default::default()
-    };
-    let log = JetStreamLog::open(client, settings).await.unwrap();
-    let subject = Subject::Persona(id("unreachable"));
-    let commit = commit(&subject, "unreachable-1");
-    server.kill();
-    assert!(matches!(
-        log.append(&commit, exactly(0)).await,
-        Err(LogError::Unavailable(_))
-    ));
-    server.restart();
-    let appended = testkit::wait_until_async(Duration::from_secs(10), || async {
-        matches!(log.append(&commit, exactly(0)).await, Ok(Ok(_)))
-    })
-    .await;
-    assert!(appended, "the log takes appends again");
-    assert_eq!(
-        log.read_subject(&subject).await.unwrap().len(),
-        1,
-        "a retried commit is stored once"
-    );
-}
-
-#[tokio::test]
-async fn a_stream_that_could_lose_history_is_refused_by_name() {
-    let server = NatsServer::start();
-    let client = async_nats::connect(server.url()).await.unwrap();
-    let forgetful = async_nats::jetstream::stream::Config {
-        name: STREAM_NAME.to_owned(),
-        subjects: vec!["dramatis.>".to_owned()],
-        max_age: Duration::from_hours(1),
-        ..Default::default()
-    };
-    async_nats::jetstream::new(client.clone())
-        .create_stream(forgetful)
-        .await
-        .unwrap();
-    let refused = JetStreamLog::open(client, JetStreamSettings::default())
-        .await
-        .unwrap_err();
-    assert!(refused.to_string().contains("drops messages by age"), "{refused}");
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ impl FoldError {
 impl From<LogError> for FoldError {
     fn from(error: LogError) -> Self {
         match error {
-            LogError::Unavailable(_) => Self::retry(error.to_string(), error),
+            LogError::Unavailable(_) | LogError::Busy { .. } => Self::retry(error.to_string(), error),
             // Both say themselves what to do: mend the server, or upgrade this program.
             LogError::Unfit(_) | LogError::Codec(_) => Self::halt(error.to_string()),
         }

@@ -46,7 +46,7 @@ pub(crate) fn events_in(delivery: &Delivery) -> u64 {
 }
 
 async fn fold_commit(db: &mut DbConnection, recorded: &RecordedCommit) -> Result<(), FoldError> {
-    let RecordedCommit { seq, commit } = recorded;
+    let RecordedCommit { seq, commit, .. } = recorded;
     for (ordinal, event) in recorded.events() {
         let place = Place {
             seq: *seq,

@@ -4,8 +4,8 @@
 //! A test that cannot find it fails: it must never pass by running nothing.
 
 use std::fs;
-use std::io;
-use std::net::TcpListener;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -18,6 +18,8 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 pub struct NatsServer {
     child: Option<Child>,
     port: u16,
+    monitor_port: u16,
+    sync_interval: Option<String>,
     dir: tempfile::TempDir,
 }
 
@@ -26,12 +28,27 @@ impl NatsServer {
     ///
     /// # Panics
     /// When there is no nats-server to start, or it does not come up.
-    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
     pub fn start() -> Self {
+        Self::start_with_sync(Some("100ms"))
+    }
+
+    /// As [`NatsServer::start`], writing acknowledged messages to disk every `sync_interval` (`10ms`, `always`), or
+    /// at nats-server's own default for `None`.
+    ///
+    /// # Panics
+    /// As there.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
+    pub fn start_with_sync(sync_interval: Option<&str>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
+        let port = free_port();
+        let monitor_port = std::iter::repeat_with(free_port)
+            .find(|free| *free != port)
+            .expect("ports do not run out");
         let mut server = Self {
             child: None,
-            port: free_port(),
+            port,
+            monitor_port,
+            sync_interval: sync_interval.map(str::to_owned),
             dir,
         };
         server.restart();
@@ -41,6 +58,28 @@ impl NatsServer {
     /// Where clients connect.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where its monitoring pages are.
+    pub fn monitor_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.monitor_port)
+    }
+
+    /// The text of its monitoring page `/varz`.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
+    pub fn varz(&self) -> String {
+        let mut connection =
+            TcpStream::connect(("127.0.0.1", self.monitor_port)).expect("a monitored server");
+        connection
+            .write_all(b"GET /varz HTTP/1.0\r\n\r\n")
+            .expect("the request is sent");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("an answer");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("headers, then a body");
+        body.to_owned()
     }
 
     /// The folder of its stream files.
@@ -69,9 +108,12 @@ impl NatsServer {
         self.kill();
         let config = self.dir.path().join("nats.conf");
         let store = self.dir.path().join("store");
+        let sync = self.sync_interval.as_deref();
+        let sync = sync.map_or_else(String::new, |interval| format!(", sync_interval: \"{interval}\""));
         let text = format!(
-            "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: \"{}\", sync_interval: \"100ms\" }}\n",
+            "listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\njetstream {{ store_dir: \"{}\"{sync} }}\n",
             self.port,
+            self.monitor_port,
             store.display()
         );
         fs::write(&config, text).expect("the server's configuration can be written");
@@ -87,8 +129,7 @@ impl NatsServer {
         self.child = Some(child);
         let port = self.port;
         assert!(
-            wait_until(READY_WITHIN, || std::net::TcpStream::connect(("127.0.0.1", port))
-                .is_ok()),
+            wait_until(READY_WITHIN, || TcpStream::connect(("127.0.0.1", port)).is_ok()),
             "nats-server did not come up: {}",
             fs::read_to_string(self.dir.path().join("nats.log")).unwrap_or_default()
         );

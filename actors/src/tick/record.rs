@@ -137,6 +137,7 @@ impl<'a> Recorder<'a> {
                     return Err(RecordError::Log(rejection.to_string()));
                 }
                 Some(Err(LogError::Unavailable(reason))) => last_error = reason,
+                Some(Err(busy @ LogError::Busy { .. })) => last_error = busy.to_string(),
                 Some(Err(error)) => return Err(error.into()),
                 None => last_error = format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
             }

@@ -151,6 +151,10 @@ impl From<LogError> for Problem {
                 tracing::warn!(error = %cause, "the log does not answer an HTTP request");
                 Self::unavailable("LOG_UNAVAILABLE", "the event log does not answer now; try again")
             }
+            LogError::Busy { in_flight_max } => {
+                tracing::warn!(in_flight_max, "the log takes no more appends at once");
+                Self::unavailable("LOG_UNAVAILABLE", "the event log is busy now; try again")
+            }
             LogError::Unfit(cause) => {
                 tracing::error!(error = %cause, "the log is not as it must be");
                 Self::unavailable(
