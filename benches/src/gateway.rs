@@ -7,27 +7,22 @@
 //! log **and** folded (read your writes).
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use benches::mcp::{Session, open};
+use benches::{Site, Spread};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig, ContentBlock,
-    ErrorData, Implementation, JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities,
-    ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, JsonObject,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
 };
-use rmcp::service::{RequestContext, RoleClient, RoleServer, RunningService, ServiceExt as _};
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use rmcp::transport::{StreamableHttpClientTransport, StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::Outcome;
-use crate::spread::Spread;
-
-type Session = RunningService<RoleClient, ClientConfig>;
 
 /// The kinds of call on ours, with their arguments.
 const OURS: [&str; 3] = ["spaces.list", "todo.create", "todo.list"];
@@ -36,21 +31,24 @@ const OURS: [&str; 3] = ["spaces.list", "todo.create", "todo.list"];
 pub(crate) async fn measure(program: &Path, rounds: usize, calls: usize) -> anyhow::Result<Outcome> {
     let stop = CancellationToken::new();
     let bare = serve_bare(stop.clone()).await?;
-    let house = House::start(program)?;
+    let dir = tempfile::tempdir()?;
+    let site = Site::new(program, &dir.path().join("data"))?;
+    let house = site.start_ready().await?;
     let mut limit = Spread::default();
     let mut ours = OURS.map(|_| Spread::default());
     for round in 0..rounds {
         let session = open(&bare, None).await?;
         repeat(&session, "echo", calls, &mut limit).await?;
         session.cancel().await?;
-        let token = house.account(&format!("bench-{round}@example.org")).await?;
-        let session = open(&format!("{}/mcp", house.api), Some(token)).await?;
+        let token = site.account(&format!("bench-{round}@example.org")).await?;
+        let session = open(&format!("{}/mcp", site.api()), Some(token)).await?;
         for (tool, spread) in OURS.iter().zip(&mut ours) {
             repeat(&session, tool, calls, spread).await?;
         }
         session.cancel().await?;
     }
     stop.cancel();
+    house.stop().await?;
     let by_tool = |figure: &dyn Fn(&Spread) -> Value| -> Value {
         OURS.iter()
             .zip(&ours)
@@ -87,18 +85,6 @@ async fn repeat(session: &Session, tool: &str, calls: usize, spread: &mut Spread
         }
     }
     Ok(())
-}
-
-async fn open(url: &str, token: Option<String>) -> anyhow::Result<Session> {
-    let mut config = StreamableHttpClientTransportConfig::with_uri(url.to_owned());
-    if let Some(token) = token {
-        config = config.auth_header(token);
-    }
-    let transport = StreamableHttpClientTransport::with_client(reqwest::Client::new(), config);
-    let client = Implementation::new("bench", env!("CARGO_PKG_VERSION"));
-    Ok(ClientConfig::new(ClientCapabilities::default(), client)
-        .serve(transport)
-        .await?)
 }
 
 /// One tool that gives nothing back, no token, no policy: what rmcp itself costs.
@@ -150,78 +136,4 @@ async fn serve_bare(stop: CancellationToken) -> anyhow::Result<String> {
             .await
     });
     Ok(url)
-}
-
-/// The measured program, running. Ended when dropped.
-#[derive(Debug)]
-struct House {
-    child: Child,
-    api: String,
-    _dir: tempfile::TempDir,
-}
-
-impl House {
-    fn start(program: &Path) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let data = dir.path().join("data");
-        let child = Command::new(program)
-            .args(["up", "--listen", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .env(
-                "DRAMATIS_NATS_SERVER",
-                std::fs::canonicalize(testkit::nats_server_binary())?,
-            )
-            .env("DRAMATIS_CALLS_PER_MINUTE_MAX", "1000000")
-            .env("RUNNER_PAUSED", "1")
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .with_context(|| format!("{} cannot be started", program.display()))?;
-        let mut house = Self {
-            child,
-            api: String::new(),
-            _dir: dir,
-        };
-        let is_up = testkit::wait_until(Duration::from_secs(20), || {
-            let run = std::fs::read_to_string(data.join("run.json")).unwrap_or_default();
-            let run: Value = serde_json::from_str(&run).unwrap_or_default();
-            run["api"].as_str().unwrap_or_default().clone_into(&mut house.api);
-            !house.api.is_empty()
-        });
-        if is_up {
-            Ok(house)
-        } else {
-            bail!("the program did not come up")
-        }
-    }
-
-    /// Registers an account and logs it in.
-    async fn account(&self, email: &str) -> anyhow::Result<String> {
-        let client = reqwest::Client::new();
-        let body = json!({"email": email, "password": "a long enough password"});
-        client
-            .post(format!("{}/api/v1/auth/register", self.api))
-            .json(&body)
-            .send()
-            .await?
-            .error_for_status()?;
-        let login = client
-            .post(format!("{}/api/v1/auth/login", self.api))
-            .json(&body)
-            .send()
-            .await?;
-        let login: Value = login.error_for_status()?.json().await?;
-        Ok(login["token"].as_str().context("login gives a token")?.to_owned())
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        // The child ends its own nats-server when asked to; there is nobody left to tell if asking fails.
-        let _ = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status();
-        let _ = self.child.wait();
-    }
 }

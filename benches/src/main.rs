@@ -1,10 +1,14 @@
 //! Measurements. Each runs ours and the raw limit in turn, several rounds in one process, and prints medians and the
 //! ratio: absolute times belong to a machine and an hour, ratios travel.
 
+mod append;
+mod fold;
 mod gateway;
-mod spread;
+mod lag;
+mod rebuild;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use serde::Serialize;
@@ -22,6 +26,45 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Bench {
+    /// Durable appends a second at 1, 64 and 1,024 in flight beside a bare publisher, with two ways to write to disk
+    Append {
+        /// Rounds, each of them once everything
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Milliseconds of one turn
+        #[arg(long, default_value_t = 2_000)]
+        turn_ms: u64,
+    },
+    /// Events folded into tables beside a bare batched insert of the same rows
+    Fold {
+        /// Rounds, each of them once both
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Events of the past that is folded
+        #[arg(long, default_value_t = 200_000)]
+        events: u64,
+    },
+    /// `dramatis rebuild` beside a bare read of the stream and a bare insert of the rows, for a log and a tenth of it
+    Rebuild {
+        /// The program to measure
+        #[arg(long, value_name = "PROGRAM")]
+        program: PathBuf,
+        /// Rounds, each of them once everything
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Events in the log
+        #[arg(long, default_value_t = 200_000)]
+        events: u64,
+    },
+    /// From an acknowledged append to its row, at half of the maximal rate, beside a bare consumer
+    Lag {
+        /// Rounds
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Appends of a round
+        #[arg(long, default_value_t = 20_000)]
+        commits: u64,
+    },
     /// Tool calls through MCP: `todo.create`, `todo.list` and `spaces.list` beside a bare rmcp server with one echo tool
     Gateway {
         /// The program to measure
@@ -52,6 +95,16 @@ struct Outcome {
 async fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     let outcome = match &cli.bench {
+        Bench::Append { rounds, turn_ms } => {
+            append::measure(*rounds, Duration::from_millis(*turn_ms)).await?
+        }
+        Bench::Fold { rounds, events } => fold::measure(*rounds, *events).await?,
+        Bench::Rebuild {
+            program,
+            rounds,
+            events,
+        } => Box::pin(rebuild::measure(program, *rounds, *events)).await?,
+        Bench::Lag { rounds, commits } => lag::measure(*rounds, *commits).await?,
         Bench::Gateway {
             program,
             rounds,

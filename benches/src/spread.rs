@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Latencies of one kind of call, over all rounds.
+/// Latencies of one kind, over all rounds.
 #[derive(Debug, Default)]
-pub(crate) struct Spread {
+pub struct Spread {
     latencies: Vec<Duration>,
 }
 
 impl Spread {
-    /// Adds one call.
-    pub(crate) fn add(&mut self, latency: Duration) {
+    /// Adds one.
+    pub fn add(&mut self, latency: Duration) {
         self.latencies.push(latency);
     }
 
     /// The latency that `share` (0 to 1) of the calls stay within, in milliseconds.
-    pub(crate) fn percentile_ms(&self, share: f64) -> f64 {
+    pub fn percentile_ms(&self, share: f64) -> f64 {
         let mut sorted = self.latencies.clone();
         sorted.sort();
         #[expect(
@@ -31,8 +31,23 @@ impl Spread {
             .map_or(f64::NAN, |latency| latency.as_secs_f64() * 1_000.0)
     }
 
+    /// How many of `pieces` are done in a second when all of them take the median, rounded.
+    pub fn rate(&self, pieces: u64) -> f64 {
+        (pieces as f64 * 1_000.0 / self.percentile_ms(0.5)).round()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.latencies.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.latencies.is_empty()
+    }
+
     /// As printed.
-    pub(crate) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let rounded = |ms: f64| (ms * 1_000.0).round() / 1_000.0;
         json!({
             "calls": self.latencies.len(),

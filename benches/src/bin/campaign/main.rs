@@ -1,0 +1,93 @@
+//! Long trials: the program is used, hurt and judged from outside, for a count of rounds or a time. Loopback only.
+//!
+//! Every random choice follows from one seed, which is printed; a trial that failed keeps its folder.
+
+mod check;
+mod kill;
+mod ledger;
+mod load;
+mod log_view;
+mod report;
+mod table_view;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use events::{Ids as _, SystemIds};
+
+use crate::kill::Plan;
+
+/// Try the program for long, from outside
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    campaign: Campaign,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Campaign {
+    /// Kill the process and its nats-server at random moments under load; nothing acknowledged may be lost or doubled
+    Kill(KillArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct KillArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// Rounds, each with one kill
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// End after this time, even with rounds left
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Rounds between two runs of `dramatis verify`; there is always one at the end
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
+    verify_every: u32,
+    /// The longest that 99 of 100 kills may keep the program from being ready and acknowledging a write
+    #[arg(long, value_name = "MS", default_value_t = 5_000)]
+    ready_within_ms: u64,
+    /// Writes every acknowledgement down here too, one JSON line each
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> anyhow::Result<ExitCode> {
+    let Campaign::Kill(args) = Cli::parse().campaign;
+    let plan = Plan {
+        program: args.program,
+        rounds: args.rounds,
+        time: args.seconds.map(Duration::from_secs),
+        seed: args.seed.unwrap_or_else(chosen_seed),
+        verify_every: args.verify_every,
+        ready_within: Duration::from_millis(args.ready_within_ms),
+        ledger: args.ledger,
+    };
+    let report = tokio::select! {
+        report = kill::run(&plan) => report?,
+        // What was running is ended as the trial is dropped; its folder goes with it.
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+    };
+    report.print(args.json)?;
+    Ok(if report.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Short enough to be typed again.
+fn chosen_seed() -> u64 {
+    let mut bytes = [0; 4];
+    SystemIds.fill(&mut bytes);
+    u32::from_be_bytes(bytes).into()
+}
