@@ -4,7 +4,7 @@
 //! * an append whose acknowledgement was lost is answered `wrong last sequence` when tried again on one replica,
 //!   and `duplicate` on three, so every refused or unknown append is resolved by reading back (`append.rs`);
 //! * filtered consumers over many subjects are up to 68 times slower than unfiltered ones, so [`EventLog::follow`]
-//!   never filters (`read.rs`);
+//!   never filters (`follow.rs`);
 //! * the guard is per subject and counts in stream sequences, 0 for a subject without messages;
 //! * a purge marks messages as gone and leaves their bytes in the files (`erase.rs`);
 //! * acknowledged is not yet on disk, unless the server is told so (`fitness.rs`).
@@ -13,6 +13,7 @@ mod append;
 mod connection;
 mod erase;
 mod fitness;
+mod follow;
 mod headers;
 mod heads;
 mod import;
@@ -130,7 +131,7 @@ impl EventLog for JetStreamLog {
     }
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
-        self.follow_all(after).await
+        self.follow_after(">", after).await
     }
 
     async fn next_after(&self, after: StreamSeq) -> Result<Option<Delivery>, LogError> {

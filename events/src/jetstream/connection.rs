@@ -49,7 +49,8 @@ impl JetStreamLog {
         }
     }
 
-    fn connects(&self) -> u64 {
+    /// How often a connection was made.
+    pub(super) fn connects(&self) -> u64 {
         let statistics = self.client.statistics();
         statistics.connects.load(Ordering::Relaxed)
     }

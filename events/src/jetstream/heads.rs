@@ -97,7 +97,7 @@ mod tests {
     fn memory_is_bounded_and_keeps_what_is_used() {
         let heads = Heads::default();
         heads.put("used", head(1));
-        for n in 0..(3 * GENERATION_MAX) {
+        for n in 0..(2 * GENERATION_MAX + 2_000) {
             heads.put(&n.to_string(), head(1));
             if n % 1_000 == 0 {
                 assert!(heads.at("used", StreamSeq(1)).is_some(), "forgotten after {n}");

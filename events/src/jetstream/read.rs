@@ -1,21 +1,17 @@
 //! Reading. Everything that decides about an append is asked of the stream's leader.
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 
-use super::headers::{delivery_of_message, delivery_of_stored};
+use super::headers::delivery_of_stored;
 use super::{JetStreamLog, unavailable};
 use crate::commit::{RecordedCommit, StreamSeq};
 use crate::log::bounded::{self, Source};
 use crate::log::{CommitStream, LogError, LogState, StreamIdentity};
 use crate::subject::Subject;
-
-/// Messages asked for at a time when following.
-const FOLLOW_BATCH: i64 = 500;
 
 impl JetStreamLog {
     /// The newest message of `subject`.
@@ -77,30 +73,6 @@ impl JetStreamLog {
         Ok(commits)
     }
 
-    pub(super) async fn follow_all(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
-        self.consume(String::new(), after).await
-    }
-
-    async fn consume(&self, filter_subject: String, after: StreamSeq) -> Result<CommitStream, LogError> {
-        let config = pull::OrderedConfig {
-            filter_subject,
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: after.next().0,
-            },
-            max_batch: FOLLOW_BATCH,
-            ..Default::default()
-        };
-        let consumer = self
-            .stream
-            .create_consumer(config)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let messages = consumer.messages().await.map_err(|error| unavailable(&error))?;
-        Ok(messages
-            .map(|message| delivery_of_message(&message.map_err(|error| unavailable(&error))?))
-            .boxed())
-    }
-
     pub(super) async fn stream_state(&self) -> Result<LogState, LogError> {
         let info = self
             .stream
@@ -131,7 +103,7 @@ struct OneSubject<'a> {
 #[async_trait]
 impl Source for OneSubject<'_> {
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
-        self.log.consume(self.subject.clone(), after).await
+        self.log.follow_after(&self.subject, after).await
     }
 
     async fn next_seq(&self, after: StreamSeq) -> Result<Option<StreamSeq>, LogError> {

@@ -87,7 +87,7 @@ async fn no_byte_of_an_erased_persona_is_left_in_the_files() {
 /// Blocks of 8 MB are compressed once they are full; what a match refers back to does not show as a canary.
 #[tokio::test]
 async fn no_byte_of_an_erased_persona_is_left_in_compressed_blocks() {
-    nothing_is_left(&cast(44), 50, 400, 25).await;
+    nothing_is_left(&cast(50), 20, 800, 10).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod append;
 mod erase;
 mod fitness;
+mod follow;
 mod import;
 mod proxy;
 

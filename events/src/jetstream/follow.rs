@@ -1,0 +1,141 @@
+//! Following. The client's ordered consumer makes itself anew when its server forgot it, but only after two missed
+//! heartbeats, half a minute, and from the log's very beginning when nothing had arrived yet. So a follower keeps its
+//! place itself, and opens a new consumer there as soon as the connection is another one, or when it is silent while the
+//! log has more.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
+
+use super::connection::pause;
+use super::headers::delivery_of_message;
+use super::{JetStreamLog, unavailable};
+use crate::commit::StreamSeq;
+use crate::log::{CommitStream, Delivery, LogError};
+
+/// Messages asked for at a time.
+const BATCH: i64 = 500;
+/// How often a silent follower looks at its connection.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Looks after which it asks whether the log has more.
+const LOOKS_PER_QUESTION: u32 = 20;
+/// Pause after a consumer could not be opened.
+const BACKOFF: Duration = Duration::from_millis(250);
+
+struct Follower {
+    log: JetStreamLog,
+    /// The subjects it is about; `>` for all.
+    filter: String,
+    /// The last message that was handed out.
+    at: StreamSeq,
+    /// The connection its consumer was opened on.
+    connects: u64,
+    messages: BoxStream<'static, Result<Delivery, LogError>>,
+}
+
+impl JetStreamLog {
+    /// Follows what fits the pattern `filter` after `after`; it does not end.
+    pub(super) async fn follow_after(
+        &self,
+        filter: &str,
+        after: StreamSeq,
+    ) -> Result<CommitStream, LogError> {
+        let follower = Follower {
+            log: self.clone(),
+            filter: filter.to_owned(),
+            at: after,
+            connects: self.connects(),
+            messages: self.consume(filter, after).await?,
+        };
+        let deliveries = stream::unfold(follower, |mut follower| async move {
+            let next = follower.next().await;
+            Some((next, follower))
+        });
+        Ok(deliveries.boxed())
+    }
+
+    async fn consume(
+        &self,
+        filter: &str,
+        after: StreamSeq,
+    ) -> Result<BoxStream<'static, Result<Delivery, LogError>>, LogError> {
+        let config = pull::OrderedConfig {
+            // Even a filter that everything fits makes the server slow.
+            filter_subject: if filter == ">" {
+                String::new()
+            } else {
+                filter.to_owned()
+            },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: after.next().0,
+            },
+            max_batch: BATCH,
+            ..Default::default()
+        };
+        let consumer = self
+            .stream
+            .create_consumer(config)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let messages = consumer.messages().await.map_err(|error| unavailable(&error))?;
+        Ok(messages
+            .map(|message| delivery_of_message(&message.map_err(|error| unavailable(&error))?))
+            .boxed())
+    }
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<Delivery, LogError> {
+        let mut looks = 0;
+        loop {
+            match tokio::time::timeout(LOOK_EVERY, self.messages.next()).await {
+                Ok(Some(Ok(delivery))) if delivery.seq() > self.at => {
+                    self.at = delivery.seq();
+                    return Ok(delivery);
+                }
+                Ok(Some(Err(error))) => return Err(error),
+                // It began anew from where it had begun once, or ended.
+                Ok(Some(Ok(_)) | None) => self.open().await?,
+                Err(_) if self.log.connects() != self.connects => self.open().await?,
+                Err(_) => {
+                    looks += 1;
+                    if looks % LOOKS_PER_QUESTION == 0 && self.has_more().await {
+                        tracing::warn!(
+                            stream.seq = self.at.0,
+                            "a follower of the log fell silent while the log has more; it is opened anew"
+                        );
+                        self.open().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens a new consumer where the follower is, once there is a connection.
+    async fn open(&mut self) -> Result<(), LogError> {
+        while !self.log.is_connected() {
+            pause(BACKOFF).await;
+        }
+        let connects = self.log.connects();
+        match self.log.consume(&self.filter, self.at).await {
+            Ok(messages) => {
+                self.messages = messages;
+                self.connects = connects;
+                Ok(())
+            }
+            Err(error) => {
+                // What follows an error is another try.
+                self.messages = stream::empty().boxed();
+                pause(BACKOFF).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn has_more(&mut self) -> bool {
+        let next = self.log.next_message(&self.filter, self.at).await;
+        next.is_ok_and(|next| next.is_some())
+    }
+}
