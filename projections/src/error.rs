@@ -93,6 +93,7 @@ impl From<TablesError> for FoldError {
     fn from(error: TablesError) -> Self {
         match error {
             TablesError::Database(error) => error.into(),
+            TablesError::ReaderInTheWay => Self::retry(error.to_string(), error),
             TablesError::Open { .. } | TablesError::NewerSchema { .. } | TablesError::Migrate { .. } => {
                 Self::halt(error_chain(&error))
             }

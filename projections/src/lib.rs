@@ -39,6 +39,7 @@ mod queries;
 mod rebuild;
 mod schema;
 mod scratch;
+mod scrub;
 mod tables;
 mod verify;
 

@@ -48,6 +48,9 @@ pub enum TablesError {
         /// What went wrong.
         source: MigrateError,
     },
+    /// The write-ahead log could not be emptied.
+    #[error("a reader kept the tables' write-ahead log from being emptied; try again")]
+    ReaderInTheWay,
     /// A query failed.
     #[error("the tables cannot be read: {0}")]
     Database(#[from] sqlx::Error),

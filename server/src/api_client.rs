@@ -29,6 +29,8 @@ pub(crate) use types::{
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// A little more than the server takes for an erasure at most.
+const ERASED_WITHIN: Duration = Duration::from_mins(11);
 /// A tick is answered when the last persona is done; each has its own deadline in the server.
 const TICK_ANSWER_WITHIN: Duration = Duration::from_hours(3);
 
@@ -143,7 +145,10 @@ impl ApiClient {
     /// Deletes a persona for good. The server refuses any other kind of account with 400.
     pub(crate) async fn delete_persona(&self, user_id: &str) -> Result<Deleted, ApiError> {
         Ok(self
-            .read(self.request(Method::DELETE, PERSONAS, &[user_id]))
+            .read(
+                self.request(Method::DELETE, PERSONAS, &[user_id])
+                    .timeout(ERASED_WITHIN),
+            )
             .await?
             .0)
     }

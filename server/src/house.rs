@@ -142,6 +142,11 @@ impl House {
             let served = axum::serve(listener, router).with_graceful_shutdown(stop_http.cancelled_owned());
             served.await.map_err(|error| error.to_string())
         });
+        let (erasing, stop_http) = (app.clone(), stops.http.clone());
+        lifecycle.spawn(TaskKind::Erasures, async move {
+            crate::http::finish_begun(erasing, stop_http).await;
+            Ok(())
+        });
         let house = Self {
             app,
             address,

@@ -50,6 +50,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use endpoint::Endpoint;
 pub(crate) use health::Health;
+pub(crate) use personas::finish_begun;
 use problem::Problem;
 
 /// What the handlers share: the rooms' handles, and how this house is set up.

@@ -19,6 +19,8 @@ pub(crate) enum TaskKind {
     Http,
     /// Waits for the cast to give up.
     CastWatch,
+    /// Finishes erasures that broke off.
+    Erasures,
     /// Keeps metric histograms small.
     MetricsUpkeep,
 }
@@ -28,7 +30,7 @@ impl TaskKind {
     fn is_essential(self) -> bool {
         match self {
             Self::NatsChild | Self::Projector | Self::Http | Self::CastWatch => true,
-            Self::MetricsUpkeep => false,
+            Self::Erasures | Self::MetricsUpkeep => false,
         }
     }
 }
@@ -40,6 +42,7 @@ impl fmt::Display for TaskKind {
             Self::Projector => "projector",
             Self::Http => "HTTP server",
             Self::CastWatch => "cast",
+            Self::Erasures => "erasures",
             Self::MetricsUpkeep => "metrics upkeep",
         })
     }

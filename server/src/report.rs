@@ -51,6 +51,8 @@ pub(crate) struct MorningReport {
 pub(crate) struct LogCounts {
     /// Messages.
     pub(crate) commits: u64,
+    /// Personas that were enrolled and not erased.
+    pub(crate) personas: u64,
     /// Events in them, by type.
     pub(crate) events_by_type: BTreeMap<String, u64>,
     /// The last message counted.

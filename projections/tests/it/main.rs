@@ -10,5 +10,6 @@ mod jetstream;
 mod projector;
 mod queries;
 mod rebuild;
+mod scrub;
 mod support;
 mod verify;

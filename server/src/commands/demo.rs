@@ -1,12 +1,13 @@
 //! `dramatis demo`: ten personas live a day through the real gateway, and the day is reported.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{TickReport, Who};
 use catalog::{Catalog, Persona};
-use events::{Cadence, Clock as _, Delivery, LogError, StreamSeq, SystemClock, read_to_end};
+use events::{Cadence, Clock as _, Delivery, Event, LogError, StreamSeq, SystemClock, read_to_end};
 use tokio_util::sync::CancellationToken;
 
 use crate::api_client::ApiClient;
@@ -236,7 +237,7 @@ async fn report(
 
 /// Counts every event of the log, independently of the tables.
 async fn count_log(house: &House) -> Result<LogCounts, CommandError> {
-    let mut counts = LogCounts::default();
+    let (mut counts, mut personas) = (LogCounts::default(), BTreeSet::new());
     let read = read_to_end(
         &*house.app.log,
         StreamSeq::ZERO,
@@ -245,6 +246,15 @@ async fn count_log(house: &House) -> Result<LogCounts, CommandError> {
             counts.last_seq = delivery.seq();
             if let Delivery::Commit(recorded) = delivery {
                 for (_, event) in recorded.events() {
+                    match event {
+                        Event::PersonaEnrolled(enrolled) => {
+                            personas.insert(enrolled.0.persona_id.clone());
+                        }
+                        Event::PersonaErased(erased) => {
+                            personas.remove(&erased.persona_id);
+                        }
+                        _ => {}
+                    }
                     *counts
                         .events_by_type
                         .entry(event.type_name().to_owned())
@@ -255,5 +265,6 @@ async fn count_log(house: &House) -> Result<LogCounts, CommandError> {
         },
     );
     read.await?;
+    counts.personas = personas.len() as u64;
     Ok(counts)
 }

@@ -115,6 +115,7 @@ impl From<IdentityError> for Problem {
             IdentityError::BadCredentials => Self::unauthorized("BAD_CREDENTIALS", BEARER, said),
             IdentityError::NotFound => Self::not_found("NOT_FOUND", said),
             IdentityError::NotAPersona => Self::new(StatusCode::CONFLICT, "NOT_A_PERSONA", said),
+            IdentityError::Suspended => Self::unavailable("ACCOUNT_SUSPENDED", said),
             IdentityError::VaultNotInitialised => Self::not_found("VAULT_NOT_INITIALISED", said),
             IdentityError::Busy => Self::unavailable("BUSY", said),
             IdentityError::Database(cause) => {

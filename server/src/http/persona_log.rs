@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use events::{
     CallId, Clock as _, Commit, CommitId, Event, ExpectedSeq, PersonaDescription, PersonaId, RecordedCommit,
-    Rejection, StreamSeq, Subject, TickId,
+    Rejection, SpaceId, StreamSeq, Subject, TickId,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -27,8 +27,8 @@ pub(crate) struct History {
     pub(crate) last_seq: StreamSeq,
     /// Who it is; `None` before its enrolment and after its erasure.
     pub(crate) description: Option<PersonaDescription>,
-    /// It was erased and not enrolled again.
-    pub(crate) is_erased: bool,
+    /// Its erasure. It is never enrolled again: who comes under the same email is somebody else.
+    pub(crate) erased: Option<Erased>,
     /// Its ticks, and whether each has ended.
     pub(crate) ticks: BTreeMap<TickId, bool>,
     /// The highest number of a tick.
@@ -39,29 +39,36 @@ pub(crate) struct History {
     pub(crate) rated: BTreeSet<(TickId, String)>,
 }
 
+/// What a persona's subject says about its erasure.
+#[derive(Debug)]
+pub(crate) struct Erased {
+    /// Where it stands.
+    pub(crate) at: StreamSeq,
+    /// The spaces that were its alone.
+    pub(crate) spaces: BTreeSet<SpaceId>,
+}
+
 impl History {
     /// Folds a subject's commits.
     pub(crate) fn of(commits: &[RecordedCommit]) -> Self {
         let mut history = Self::default();
         for recorded in commits {
             for (_, event) in recorded.events() {
-                history.fold(event);
+                history.fold(event, recorded.seq);
             }
             history.last_seq = recorded.seq;
         }
         history
     }
 
-    fn fold(&mut self, event: &Event) {
+    fn fold(&mut self, event: &Event, at: StreamSeq) {
         match event {
-            Event::PersonaEnrolled(enrolled) => {
-                self.description = Some(enrolled.0.clone());
-                self.is_erased = false;
-            }
+            Event::PersonaEnrolled(enrolled) => self.description = Some(enrolled.0.clone()),
             Event::PersonaRevised(revised) => self.description = Some(revised.0.clone()),
-            Event::PersonaErased(_) => {
+            Event::PersonaErased(erased) => {
+                let spaces = erased.spaces.iter().cloned().collect();
                 *self = Self {
-                    is_erased: true,
+                    erased: Some(Erased { at, spaces }),
                     ..Self::default()
                 }
             }

@@ -5,6 +5,10 @@ mod enrol;
 mod erase;
 mod share;
 
+pub(crate) use erase::finish_begun;
+
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use events::PersonaId;
@@ -22,6 +26,9 @@ use super::{App, iso};
 
 /// Actions shown with one persona.
 const RECENT_ACTIONS: u32 = 20;
+/// How long an erasure may take in one request: the log overwrites a long life's commits one by one, some 80 a
+/// second. What is not done by then is done without the request.
+const ERASED_WITHIN: Duration = Duration::from_mins(10);
 /// What `actions7d` counts.
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -47,6 +54,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
                 Access::Admin,
                 "Deletes a persona, its account and the spaces that were its alone, for good",
             )
+            .time_limit(ERASED_WITHIN)
             .refuses(&[400, 404, 503]),
     ]
 }

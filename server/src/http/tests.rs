@@ -1,6 +1,7 @@
 //! The HTTP surfaces over real rooms: accounts and tables in a folder of the test's own, the log in memory.
 
 mod accounts;
+mod erasures;
 mod external;
 mod house;
 mod mutable_log;

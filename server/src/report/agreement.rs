@@ -23,11 +23,10 @@ pub(crate) struct Agreement {
 
 /// Holds the events of `log` against the rows of `counts`.
 ///
-/// A persona that was erased takes its rows along, while what the log still holds of it is gone only when its
-/// events are. So with erasures in the log, fewer rows than events are no disagreement; more rows always are.
+/// A persona that is erased loses its rows first and its events a moment later, or whenever an erasure that broke off
+/// is finished. So with erasures in the log, fewer rows than events are no disagreement; more rows always are.
 pub(crate) fn agreement(log: &LogCounts, counts: &TableCounts) -> Vec<Agreement> {
     let erased = log.of(&["PersonaErased"]);
-    let enrolled = log.of(&["PersonaEnrolled"]);
     let answered = counts
         .actions
         .saturating_sub(counts.actions_pending + counts.actions_unknown);
@@ -42,9 +41,9 @@ pub(crate) fn agreement(log: &LogCounts, counts: &TableCounts) -> Vec<Agreement>
             note,
         }
     };
-    let mut personas = line("personas", enrolled.saturating_sub(erased), counts.personas);
+    let mut personas = line("personas", log.personas, counts.personas);
     personas.agrees = personas.log == personas.table;
-    personas.note = (erased > 0).then(|| format!("{enrolled} enrolled, {erased} erased"));
+    personas.note = (erased > 0).then(|| format!("{erased} more erased"));
     let mut lines = vec![
         personas,
         line("ticks", log.of(&["TickStarted"]), counts.ticks),

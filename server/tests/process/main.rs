@@ -9,6 +9,7 @@
 
 mod common;
 mod documented;
+mod erased;
 mod killed;
 mod refusals;
 mod seed_and_cleanup;

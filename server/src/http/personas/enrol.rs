@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use events::{Event, PersonaDescription, PersonaEnrolled, PersonaId, PersonaRevised};
 use http::StatusCode;
-use identity::{Account, PersonaAccount};
+use identity::{Account, IdentityError, PersonaAccount};
 use serde_json::{Value, json};
 
 use super::describe::Described;
@@ -53,6 +53,10 @@ pub(super) async fn create_or_update(
 
 /// Nothing when the description is what it was. What the request leaves out stays as it was.
 fn decide(history: &History, described: &Described, account: &Account) -> Result<Vec<Draft>, Problem> {
+    if history.erased.is_some() {
+        // The request was under way when the erasure began.
+        return Err(IdentityError::Suspended.into());
+    }
     let before = history.description.as_ref();
     let kept_zone = before.map(|before| before.time_zone.clone());
     let kept_partners = before.map(|before| before.partners.clone());

@@ -21,7 +21,8 @@ pub(super) async fn with_partners(
         let Some(partner) = app.identity.account_by_email(email).await? else {
             continue;
         };
-        if partner.kind == AccountKind::Persona {
+        // One that is being erased is as good as gone.
+        if partner.kind == AccountKind::Persona && partner.suspended_at.is_none() {
             share(app, persona, &partner).await?;
         }
     }

@@ -1,4 +1,5 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use events::{
@@ -11,12 +12,23 @@ use events::{
 pub(super) struct MutableLog {
     pub(super) inner: MemoryLog,
     is_mute: AtomicBool,
+    /// How many more purges are answered; `None` for any number.
+    purges: Mutex<Option<u32>>,
+    /// Records wait here while somebody else holds it.
+    pub(super) records: tokio::sync::Mutex<()>,
+    /// How many records have come to be appended.
+    pub(super) records_wanted: AtomicUsize,
 }
 
 impl MutableLog {
     /// Whether it answers from now on.
     pub(super) fn mute(&self, is_mute: bool) {
         self.is_mute.store(is_mute, Ordering::SeqCst);
+    }
+
+    /// How many purges it answers from now on.
+    pub(super) fn let_purge(&self, purges: Option<u32>) {
+        *self.purges.lock().unwrap() = purges;
     }
 
     /// What stands on a subject, mute or not.
@@ -41,6 +53,11 @@ impl EventLog for MutableLog {
         commit: &Commit,
         expected: ExpectedSeq,
     ) -> Result<Result<Appended, Rejection>, LogError> {
+        if matches!(commit.subject, Subject::Record(_)) {
+            self.records_wanted.fetch_add(1, Ordering::SeqCst);
+            let _turn = self.records.lock().await;
+            return self.answers()?.append(commit, expected).await;
+        }
         self.answers()?.append(commit, expected).await
     }
 
@@ -61,6 +78,19 @@ impl EventLog for MutableLog {
 
     async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError> {
         self.answers()?.at(seq).await
+    }
+
+    async fn purge(&self, subject: &Subject, up_to: Option<StreamSeq>) -> Result<u64, LogError> {
+        let is_spent = {
+            let mut purges = self.purges.lock().unwrap();
+            let is_spent = *purges == Some(0);
+            *purges = purges.map(|left| left.saturating_sub(1));
+            is_spent
+        };
+        if is_spent {
+            return Err(LogError::Unavailable("no answer to a purge".to_owned()));
+        }
+        self.answers()?.purge(subject, up_to).await
     }
 
     async fn state(&self) -> Result<LogState, LogError> {

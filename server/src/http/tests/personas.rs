@@ -1,4 +1,4 @@
-use events::{Event, PersonaId, Subject};
+use events::{PersonaId, Subject};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ const ANNA: &str = "persona.anna@mana.test";
 const BEN: &str = "persona.ben@mana.test";
 const ALL: &str = "/api/v1/personas/admin";
 
-async fn events_of(house: &TestHouse, id: &str) -> Vec<String> {
+pub(super) async fn events_of(house: &TestHouse, id: &str) -> Vec<String> {
     let subject = Subject::Persona(PersonaId::try_new(id).unwrap());
     let commits = house.log.inner_read(&subject).await;
     commits
@@ -217,102 +217,6 @@ async fn a_person_in_the_way_of_a_persona_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_deleted_persona_is_gone_from_tables_and_accounts() {
-    let house = TestHouse::open().await;
-    let id = house.enrol(ANNA).await;
-    let login = house
-        .ask("POST", "/api/v1/auth/login", Some(&sample::persona(ANNA)))
-        .await;
-    let token = login.json["token"].as_str().unwrap().to_owned();
-    let deleted = house.ask_as_admin("DELETE", &format!("{ALL}/{id}"), None).await;
-    assert_eq!(
-        (deleted.status, deleted.json),
-        (StatusCode::OK, json!({ "ok": true, "deleted": id }))
-    );
-    assert_eq!(
-        house.ask_as_admin("GET", ALL, None).await.json,
-        json!({ "personas": [] })
-    );
-    for method in ["GET", "DELETE"] {
-        let answer = house.ask_as_admin(method, &format!("{ALL}/{id}"), None).await;
-        answer.assert_problem(StatusCode::NOT_FOUND, "PERSONA_NOT_FOUND");
-    }
-    let answer = house
-        .ask_as(&token, "GET", "/api/auth/organization/list", None)
-        .await;
-    answer.assert_problem(StatusCode::UNAUTHORIZED, "TOKEN_INVALID");
-    assert_eq!(events_of(&house, &id).await, ["PersonaEnrolled", "PersonaErased"]);
-}
-
-#[tokio::test]
-async fn the_erasure_names_the_spaces_that_were_the_personas_alone() {
-    let house = TestHouse::open().await;
-    let id = house.enrol(ANNA).await;
-    let persona = PersonaId::try_new(id.clone()).unwrap();
-    let personal = house
-        .app
-        .identity
-        .personal_space(&persona.clone().into())
-        .await
-        .unwrap();
-    house.ask_as_admin("DELETE", &format!("{ALL}/{id}"), None).await;
-    let commits = house.log.inner_read(&Subject::Persona(persona)).await;
-    let Event::PersonaErased(erased) = &commits[1].commit.events[0] else {
-        panic!("the last event is the erasure")
-    };
-    assert_eq!(erased.spaces, [personal]);
-}
-
-#[tokio::test]
-async fn a_deletion_that_broke_off_can_be_made_again() {
-    let house = TestHouse::open().await;
-    let id = house.enrol(ANNA).await;
-    house.log.mute(true);
-    let broken = house.ask_as_admin("DELETE", &format!("{ALL}/{id}"), None).await;
-    broken.assert_problem(StatusCode::SERVICE_UNAVAILABLE, "LOG_UNAVAILABLE");
-    assert!(!broken.text.contains("secret-host"), "a cause stays here");
-    house.log.mute(false);
-    let login = house
-        .ask("POST", "/api/v1/auth/login", Some(&sample::persona(ANNA)))
-        .await;
-    assert_eq!(
-        login.status,
-        StatusCode::OK,
-        "the account is there until the event is"
-    );
-    let again = house.ask_as_admin("DELETE", &format!("{ALL}/{id}"), None).await;
-    assert_eq!(again.status, StatusCode::OK, "{}", again.text);
-}
-
-#[tokio::test]
-async fn an_erased_persona_whose_account_was_left_is_finished_without_a_second_event() {
-    let house = TestHouse::open().await;
-    let id = house.enrol(ANNA).await;
-    let persona = PersonaId::try_new(id.clone()).unwrap();
-    let erased = events::PersonaErased {
-        persona_id: persona.clone(),
-        spaces: Vec::new(),
-    };
-    let subject = Subject::Persona(persona);
-    let commit = events::Commit::new(
-        events::CommitId::derived(&["an earlier try"]),
-        subject,
-        events::Clock::now(&*house.app.clock),
-        vec![erased.into()],
-    );
-    let appended = house
-        .app
-        .log
-        .append(&commit, events::ExpectedSeq::Any)
-        .await
-        .unwrap();
-    assert!(appended.is_ok());
-    let deleted = house.ask_as_admin("DELETE", &format!("{ALL}/{id}"), None).await;
-    assert_eq!(deleted.status, StatusCode::OK, "{}", deleted.text);
-    assert_eq!(events_of(&house, &id).await, ["PersonaEnrolled", "PersonaErased"]);
-}
-
-#[tokio::test]
 async fn an_account_without_its_event_gets_it_on_the_next_try() {
     let house = TestHouse::open().await;
     house.log.mute(true);
@@ -409,24 +313,4 @@ async fn a_write_the_tables_do_not_show_yet_is_answered_as_stored() {
         events_of(&house, stored.json["userId"].as_str().unwrap()).await,
         ["PersonaEnrolled"]
     );
-}
-
-#[tokio::test]
-async fn an_account_outlives_a_deletion_that_the_tables_do_not_show_yet() {
-    let mut house = TestHouse::open().await;
-    let id = house.enrol(ANNA).await;
-    house.without_fold();
-    for _ in 0..2 {
-        let answer = house.ask_as_admin("DELETE", &format!("{ALL}/{id}"), None).await;
-        answer.assert_problem(StatusCode::SERVICE_UNAVAILABLE, "TABLES_BEHIND");
-    }
-    let login = house
-        .ask("POST", "/api/v1/auth/login", Some(&sample::persona(ANNA)))
-        .await;
-    assert_eq!(
-        login.status,
-        StatusCode::OK,
-        "the account is there to try again with"
-    );
-    assert_eq!(events_of(&house, &id).await, ["PersonaEnrolled", "PersonaErased"]);
 }
