@@ -67,6 +67,12 @@ pub(crate) struct Config {
     pub(crate) allowed_origins: Vec<String>,
     /// A NATS server to use instead of starting a child.
     pub(crate) nats: Option<String>,
+    /// Monitoring address of that server, such as `http://127.0.0.1:8222`, which says when it writes to disk.
+    pub(crate) nats_monitor: Option<String>,
+    /// Takes that server unasked, though it may lose what it acknowledged when its machine goes down.
+    pub(crate) unsafe_nats_durability_unchecked: bool,
+    /// Copies of each message that server keeps; 3 in a cluster.
+    pub(crate) nats_replicas: usize,
     /// The nats-server program to start as a child; looked for when not given.
     pub(crate) nats_server: Option<PathBuf>,
     /// Loopback port of the child; 0 picks a free one.
@@ -118,6 +124,9 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             nats: None,
+            nats_monitor: None,
+            unsafe_nats_durability_unchecked: false,
+            nats_replicas: 1,
             nats_server: None,
             nats_port: 0,
             brain: BrainKind::Simulated,
@@ -147,6 +156,9 @@ impl Config {
         let mut fault = |key: &str, reason: &str| faults.push(format!("{key}: {reason}"));
         if self.concurrency == 0 {
             fault("concurrency", "at least one persona must be able to act");
+        }
+        if self.nats_replicas == 0 {
+            fault("nats_replicas", "at least 1");
         }
         if self.tick_interval_ms < 100 {
             fault("tick_interval_ms", "at least 100");

@@ -83,7 +83,7 @@ impl House {
             lifecycle.spawn(TaskKind::NatsChild, child.supervise(stops.nats.clone()));
             url
         };
-        let log: Arc<dyn EventLog> = Arc::new(open_log(&nats).await?);
+        let log: Arc<dyn EventLog> = Arc::new(open_log(config, &nats).await?);
         let identity = open_identity(config, &public_url, clock.clone(), ids.clone()).await?;
         let tables = Tables::open(&config.tables_file()).await.map_err(failed)?;
         let (projector, projected) = Projector::new(log.clone(), tables.clone(), clock.clone());

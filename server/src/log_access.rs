@@ -28,7 +28,7 @@ impl LogAccess {
         let running = RunFile::find(config).map(|run| run.nats);
         if let Some(url) = config.nats.clone().or(running) {
             return Ok(Self {
-                log: open_log(&SecretString::from(url)).await?,
+                log: open_log(config, &SecretString::from(url)).await?,
                 own: None,
             });
         }
@@ -40,7 +40,7 @@ impl LogAccess {
         }
         let lock = FolderLock::take(&config.data)?;
         let child = NatsChild::start(config, clock, &SystemIds).await?;
-        let log = open_log(child.url()).await?;
+        let log = open_log(config, child.url()).await?;
         Ok(Self {
             log,
             own: Some((child, lock)),

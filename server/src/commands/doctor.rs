@@ -190,23 +190,23 @@ async fn log(config: &Config, running: Option<&RunFile>) -> Check {
     let Some(url) = config.nats.clone().or(running.map(|run| run.nats.clone())) else {
         return Check::good(what, "no server running; nothing to ask");
     };
-    let opened = match open_log(&SecretString::from(url)).await {
+    let opened = match open_log(config, &SecretString::from(url)).await {
         Ok(log) => log.state().await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     match opened {
-        Ok(state) if config.nats.is_some() => Check::warn(
+        Ok(state) if config.nats.is_some() && config.unsafe_nats_durability_unchecked => Check::warn(
             what,
             format!(
-                "{} commits; its sync_interval cannot be seen from here",
+                "{} commits; nobody checked when that server writes to disk",
                 state.messages
             ),
-            "make sure that server has sync_interval: 100ms or always, not the default of two minutes",
+            "name its monitoring address as nats_monitor instead of unsafe_nats_durability_unchecked",
         ),
         Ok(state) => Check::good(
             what,
             format!(
-                "{} commits, {} bytes, synced every 100 ms",
+                "{} commits, {} bytes, on disk within a second",
                 state.messages, state.bytes
             ),
         ),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{Cast, CastHandle, CastSettings, SimulatedBrain};
-use events::{Clock, EventLog, Ids, JetStreamLog, JetStreamSettings, SystemClock};
+use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock};
 use gateway::{GatewaySettings, PolicyMode, PolicySettings};
 use identity::{AccountKind, Identity, IdentitySettings, PasswordCost, Registration, Role, Tier};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -20,6 +20,8 @@ use crate::lifecycle::{Lifecycle, TaskKind};
 
 /// Bytes of an MCP request: the longest note, JSON-escaped, with room to spare.
 const MCP_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long nats-server's monitoring page may take.
+const MONITOR_WITHIN: Duration = Duration::from_secs(5);
 
 /// Takes the address before anything else is opened, so that a taken one costs nothing.
 pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
@@ -37,7 +39,7 @@ pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CommandEr
 ///
 /// # Errors
 /// [`CommandError::Unavailable`] with how to mend it.
-pub(crate) async fn open_log(nats: &SecretString) -> Result<JetStreamLog, CommandError> {
+pub(crate) async fn open_log(config: &Config, nats: &SecretString) -> Result<JetStreamLog, CommandError> {
     let address: async_nats::ServerAddr = nats
         .expose_secret()
         .parse()
@@ -52,8 +54,48 @@ pub(crate) async fn open_log(nats: &SecretString) -> Result<JetStreamLog, Comman
             "cannot connect to NATS: {error}; is the server there, and --nats right?"
         ))
     })?;
-    let opened = JetStreamLog::open(client, JetStreamSettings::default()).await;
+    let settings = JetStreamSettings {
+        replicas: config.nats_replicas,
+        durability: durability(config).await?,
+        ..JetStreamSettings::default()
+    };
+    let opened = JetStreamLog::open(client, settings).await;
     opened.map_err(|error| CommandError::Unavailable(error.to_string()))
+}
+
+/// What is known about when the server writes to disk. Our own child's configuration is ours.
+async fn durability(config: &Config) -> Result<Durability, CommandError> {
+    if config.nats.is_none() {
+        return Ok(Durability::Ours);
+    }
+    if config.unsafe_nats_durability_unchecked {
+        return Ok(Durability::UnsafeUnchecked);
+    }
+    let Some(monitor) = &config.nats_monitor else {
+        return Ok(Durability::Unknown);
+    };
+    let unreadable = |error: reqwest::Error| {
+        CommandError::Unavailable(format!(
+            "nats_monitor {monitor} does not answer: {}",
+            error.without_url()
+        ))
+    };
+    let page = format!("{}/varz", monitor.trim_end_matches('/'));
+    let client = reqwest::Client::builder()
+        .timeout(MONITOR_WITHIN)
+        .build()
+        .map_err(unreadable)?;
+    let text = client
+        .get(page)
+        .send()
+        .await
+        .map_err(unreadable)?
+        .text()
+        .await
+        .map_err(unreadable)?;
+    let report =
+        ServerReport::from_varz(&text).map_err(|error| CommandError::Unavailable(error.to_string()))?;
+    Ok(Durability::Reported(report))
 }
 
 /// Opens the accounts and makes sure that the built-in administrator is there.

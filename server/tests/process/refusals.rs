@@ -182,3 +182,50 @@ fn wrong_seed_secret_is_a_failed_tick_that_says_so(data: &Path) {
     assert_eq!((ticked["failed"].as_u64(), code), (Some(1), 1), "{ticked}");
     assert!(ticked.to_string().contains("PERSONA_SEED_SECRET"), "{ticked}");
 }
+
+#[test]
+fn a_nats_server_that_may_lose_what_it_acknowledged_is_refused_unless_somebody_vouches_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sound, lax) = (
+        testkit::NatsServer::start(),
+        testkit::NatsServer::start_with_sync(None),
+    );
+    let up_on = |nats: &testkit::NatsServer| vec![("DRAMATIS_NATS".to_owned(), nats.url())];
+    let monitored = |nats: &testkit::NatsServer| {
+        [
+            up_on(nats),
+            vec![("DRAMATIS_NATS_MONITOR".to_owned(), nats.monitor_url())],
+        ]
+        .concat()
+    };
+    let refused = |settings: Vec<(String, String)>| {
+        let mut command = dramatis(&data(&dir));
+        command
+            .args(["up", "--listen", "127.0.0.1:0"])
+            .envs(settings)
+            .output()
+            .unwrap()
+    };
+    assert_refused(
+        &refused(up_on(&sound)),
+        5,
+        &["nats_monitor", "unsafe_nats_durability_unchecked"],
+    );
+    assert_refused(&refused(monitored(&lax)), 5, &["every 120 s", "sync_interval"]);
+    let vouched = [
+        up_on(&lax),
+        vec![(
+            "DRAMATIS_UNSAFE_NATS_DURABILITY_UNCHECKED".to_owned(),
+            "true".to_owned(),
+        )],
+    ]
+    .concat();
+    for settings in [monitored(&sound), vouched] {
+        let settings: Vec<(&str, &str)> = settings
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(Up::start_with(&data(&dir), &settings).stop(), Some(0));
+        fs::remove_dir_all(data(&dir)).unwrap();
+    }
+}
