@@ -15,17 +15,16 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 /// Libraries that decide what a room can do, and the rooms that may name them.
-const KEEPERS: [(&str, &[&str]); 10] = [
+const KEEPERS: [(&str, &[&str]); 9] = [
     ("sqlx", &["identity", "projections"]),
     ("async-nats", &["events", "server"]),
-    ("rmcp", &["actors", "gateway", "server"]),
+    ("rmcp", &["actors", "gateway"]),
     ("ractor", &["actors"]),
     ("axum", &["gateway", "server"]),
     ("reqwest", &["actors", "server"]),
     ("argon2", &["identity"]),
     ("jsonwebtoken", &["identity"]),
     ("figment", &["server"]),
-    ("anyhow", &["server"]),
 ];
 
 /// Crates that nobody runs in production: their own binaries and helpers of tests.
