@@ -37,11 +37,13 @@ mod fork;
 mod projector;
 mod queries;
 mod rebuild;
+mod row;
 mod schema;
 mod scratch;
 mod scrub;
 mod tables;
 mod verify;
+mod working_set;
 
 pub use checkpoint::Checkpoint;
 pub use checksum::TableChecksum;

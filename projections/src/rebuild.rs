@@ -4,11 +4,11 @@ use std::path::Path;
 
 use events::{Clock, EventLog, StreamSeq};
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::TableChecksum;
-use crate::database::{self, BEGIN_WRITING, DbConnection};
+use crate::database::{Db, query, query_text, sqlite};
 use crate::error::FoldError;
 use crate::fork;
 use crate::schema::FOLDED_TABLES;
@@ -101,27 +101,28 @@ async fn rebuild_with(
 /// Replaces the live tables unless they are ahead of the copy, at another checkpoint than `reached`; says whether it
 /// did.
 async fn swap(live: &Path, scratch: &Scratch, reached: Option<&Checkpoint>) -> Result<bool, FoldError> {
-    let mut db = database::live(live).connect().await?;
-    sqlx::query("ATTACH DATABASE $1 AS scratch")
-        .bind(scratch.path().to_string_lossy())
-        .execute(&mut db)
+    let mut connection = sqlite::options(live).connect().await?;
+    query("ATTACH DATABASE $1 AS scratch")
+        .bind(scratch.path().to_string_lossy().into_owned())
+        .execute(&mut Db::Sqlite(&mut connection))
         .await?;
-    let mut transaction = db.begin_with(BEGIN_WRITING).await?;
-    let now = checkpoint::read(&mut transaction).await?;
+    let mut transaction = connection.begin_with(sqlite::BEGIN_WRITING).await?;
+    let now = checkpoint::read(&mut Db::Sqlite(&mut transaction)).await?;
     let is_ahead = Checkpoint::seq_of(now.as_ref()) > scratch.seq();
     if is_ahead && now.as_ref() != reached {
         transaction.rollback().await?;
         return Ok(false);
     }
-    replace_all(&mut transaction).await?;
+    replace_all(&mut Db::Sqlite(&mut transaction)).await?;
     transaction.commit().await?;
-    db.close().await?;
+    connection.close().await?;
     Ok(true)
 }
 
-async fn replace_all(db: &mut DbConnection) -> Result<(), sqlx::Error> {
+async fn replace_all(db: &mut Db<'_>) -> Result<(), sqlx::Error> {
     for table in FOLDED_TABLES {
-        replace(db, table.name, table.columns).await?;
+        let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+        replace(db, table.name, &columns).await?;
     }
     replace(
         db,
@@ -131,14 +132,14 @@ async fn replace_all(db: &mut DbConnection) -> Result<(), sqlx::Error> {
     .await
 }
 
-async fn replace(db: &mut DbConnection, table: &str, columns: &[&str]) -> Result<(), sqlx::Error> {
+async fn replace(db: &mut Db<'_>, table: &str, columns: &[&str]) -> Result<(), sqlx::Error> {
     let columns = columns.join(", ");
-    sqlx::query(AssertSqlSafe(format!("DELETE FROM main.{table}")))
+    query_text(format!("DELETE FROM main.{table}"))
         .execute(&mut *db)
         .await?;
-    sqlx::query(AssertSqlSafe(format!(
+    query_text(format!(
         "INSERT INTO main.{table} ({columns}) SELECT {columns} FROM scratch.{table}"
-    )))
+    ))
     .execute(db)
     .await?;
     Ok(())

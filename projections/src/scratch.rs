@@ -44,7 +44,7 @@ impl Scratch {
         name.push(format!(".scratch-{}-{copy}", std::process::id()));
         let path = live.with_file_name(name);
         remove(&path);
-        let tables = Tables::open_scratch(&path).await?;
+        let tables = Tables::open(&path).await?;
         Ok(Self {
             path,
             tables,
@@ -107,6 +107,8 @@ impl Scratch {
         until: StreamSeq,
         progress: OnProgress<'_>,
     ) -> Result<Then, FoldError> {
+        // A batch may have been folded in part before it failed.
+        self.checkpoint = self.tables.checkpoint().await?;
         let state = log.state().await?;
         fork::check(log, self.checkpoint.as_ref(), &state).await?;
         let Some(until) = last_commit_between(log, self.seq(), until.min(state.last_seq)).await? else {

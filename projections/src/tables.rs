@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::migrate::MigrateError;
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::{self, TableChecksum};
-use crate::database::{self, DbPool};
+use crate::database::{DbPool, sqlite};
 
 /// The database of folded tables. Clones share its connections; only the fold writes.
 #[derive(Clone, Debug)]
@@ -63,25 +64,13 @@ impl Tables {
     /// [`TablesError::NewerSchema`] when a newer program has migrated it, [`TablesError::Open`] when it is not ours
     /// to open or not a database.
     pub async fn open(path: &Path) -> Result<Self, TablesError> {
-        Self::open_with(path, database::live(path)).await
-    }
-
-    /// As [`Tables::open`], for a copy that need not outlive the process.
-    pub(crate) async fn open_scratch(path: &Path) -> Result<Self, TablesError> {
-        Self::open_with(path, database::scratch(path)).await
-    }
-
-    async fn open_with(
-        path: &Path,
-        options: sqlx::sqlite::SqliteConnectOptions,
-    ) -> Result<Self, TablesError> {
+        let options = sqlite::options(path);
         let unopened = |source| TablesError::Open {
             path: path.to_owned(),
             source,
         };
-        let writer = database::writer(options.clone()).await.map_err(unopened)?;
-        database::MIGRATIONS
-            .run(&writer)
+        let mut connection = options.connect().await.map_err(unopened)?;
+        sqlite::migrate(&mut connection)
             .await
             .map_err(|source| match source {
                 MigrateError::VersionMissing(version) => TablesError::NewerSchema {
@@ -93,7 +82,9 @@ impl Tables {
                     source,
                 },
             })?;
-        let readers = database::readers(options).await.map_err(unopened)?;
+        connection.close().await.map_err(unopened)?;
+        let writer = sqlite::writer(options.clone()).await.map_err(unopened)?;
+        let readers = sqlite::readers(options).await.map_err(unopened)?;
         Ok(Self {
             path: path.into(),
             writer,
@@ -108,13 +99,13 @@ impl Tables {
 
     /// How far the fold has come; `None` before its first commit.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, TablesError> {
-        Ok(checkpoint::read(&mut *self.readers.acquire().await?).await?)
+        Ok(checkpoint::read(&mut self.readers.acquire().await?.db()).await?)
     }
 
     /// Row count and checksum of every folded table, all of one moment.
     pub async fn checksums(&self) -> Result<Vec<TableChecksum>, TablesError> {
-        let mut snapshot = self.readers.begin().await?;
-        Ok(checksum::of_all(&mut snapshot).await?)
+        let mut snapshot = self.readers.snapshot().await?;
+        Ok(checksum::of_all(&mut snapshot.db()).await?)
     }
 
     /// Closes all connections once their present work is done.

@@ -5,11 +5,12 @@ use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::{self, TableChecksum};
-use crate::database::DbConnection;
+use crate::database::Db;
 use crate::error::FoldError;
 use crate::fork;
 use crate::rebuild::Progress;
-use crate::schema::{FOLDED_TABLES, FoldedTable};
+use crate::row::FoldedTable;
+use crate::schema::FOLDED_TABLES;
 use crate::scratch::{OnProgress, Scratch};
 use crate::tables::Tables;
 
@@ -77,8 +78,8 @@ async fn verify_with(
 
     // From here on the live tables stand still for us: the first read pins the snapshot, and the projector that goes
     // on writing is not held up by it. What it did while the copy was folded is little, so the snapshot is not old.
-    let mut snapshot = tables.readers().begin().await?;
-    let pinned = Checkpoint::seq_of(checkpoint::read(&mut snapshot).await?.as_ref());
+    let mut snapshot = tables.readers().snapshot().await?;
+    let pinned = Checkpoint::seq_of(checkpoint::read(&mut snapshot.db()).await?.as_ref());
     if pinned < scratch.seq() {
         let reason = "the tables were rebuilt while they were compared; try again".to_owned();
         return Err(FoldError::Retry { reason, source: None });
@@ -88,7 +89,7 @@ async fn verify_with(
     let mut folded = scratch.tables().readers().acquire().await?;
     let mut comparisons = Vec::with_capacity(FOLDED_TABLES.len());
     for table in FOLDED_TABLES {
-        comparisons.push(compare(table, &mut snapshot, &mut folded).await?);
+        comparisons.push(compare(table, &mut snapshot.db(), &mut folded.db()).await?);
     }
     Ok(VerifyReport {
         seq: pinned,
@@ -98,8 +99,8 @@ async fn verify_with(
 
 async fn compare(
     table: &FoldedTable,
-    live_db: &mut DbConnection,
-    folded_db: &mut DbConnection,
+    live_db: &mut Db<'_>,
+    folded_db: &mut Db<'_>,
 ) -> Result<TableComparison, sqlx::Error> {
     let live = checksum::of_table(live_db, table).await?;
     let folded = checksum::of_table(folded_db, table).await?;
@@ -118,8 +119,8 @@ async fn compare(
 
 async fn differing(
     table: &FoldedTable,
-    live_db: &mut DbConnection,
-    folded_db: &mut DbConnection,
+    live_db: &mut Db<'_>,
+    folded_db: &mut Db<'_>,
 ) -> Result<Vec<String>, sqlx::Error> {
     let live = checksum::of_rows(live_db, table).await?;
     let mut folded = checksum::of_rows(folded_db, table).await?;

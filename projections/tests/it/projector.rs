@@ -230,6 +230,16 @@ async fn tables_of_a_newer_program_are_not_opened() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_may_be_opened_by_many_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tables.db");
+    let opened = futures::future::join_all((0..8).map(|_| Tables::open(&path))).await;
+    for tables in opened {
+        assert_eq!(tables.unwrap().counts().await.unwrap().personas, 0);
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_database_is_not_opened() {
     let dir = tempfile::tempdir().unwrap();
