@@ -34,6 +34,7 @@ mod database;
 mod error;
 mod fold;
 mod fork;
+mod location;
 mod projector;
 mod queries;
 mod rebuild;
@@ -41,6 +42,7 @@ mod row;
 mod schema;
 mod scratch;
 mod scrub;
+mod swap;
 mod tables;
 mod verify;
 mod working_set;
@@ -53,6 +55,6 @@ pub use queries::{
     ActionRow, CallResult, DayReport, ModuleDay, ModuleFeedback, ModuleStars, ParkedRow, PersonaDay,
     PersonaRow, RecordRow, Stumble, TableCounts, ToolFailures,
 };
-pub use rebuild::{Progress, RebuildReport, rebuild};
+pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};
 pub use tables::{Tables, TablesError};
 pub use verify::{TableComparison, VerifyReport, verify};

@@ -77,8 +77,17 @@ fields! {
     i64: Int, value => Some(value);
     Option<i64>: Int, value => value;
     Option<f64>: Real, value => value;
-    String: Text, value => Some(value);
-    Option<String>: Text, value => value;
+    String: Text, value => Some(storable(value));
+    Option<String>: Text, value => value.map(storable);
+}
+
+/// Text as both databases can hold it: Postgres has no zero byte in text, so SQLite is not given one either.
+fn storable(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
 }
 
 impl Field for CallResult {

@@ -2,6 +2,7 @@
 
 use events::{Clock, EventLog, StreamSeq};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::{self, TableChecksum};
@@ -11,7 +12,7 @@ use crate::fork;
 use crate::rebuild::Progress;
 use crate::row::FoldedTable;
 use crate::schema::FOLDED_TABLES;
-use crate::scratch::{OnProgress, Scratch};
+use crate::scratch::{Folding, Scratch};
 use crate::tables::Tables;
 
 /// Differing rows named per table.
@@ -57,23 +58,27 @@ pub async fn verify(
     clock: &dyn Clock,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<VerifyReport, FoldError> {
-    let mut scratch = Scratch::beside(tables.path()).await?;
-    let outcome = verify_with(&mut scratch, log, tables, clock, progress).await;
+    let mut scratch = Scratch::fresh(tables.location(), "scratch").await?;
+    let mut folding = Folding {
+        log,
+        clock,
+        cancel: &CancellationToken::new(),
+        progress,
+    };
+    let outcome = verify_with(&mut scratch, &mut folding, tables).await;
     scratch.remove().await;
     outcome
 }
 
 async fn verify_with(
     scratch: &mut Scratch,
-    log: &dyn EventLog,
+    folding: &mut Folding<'_>,
     tables: &Tables,
-    clock: &dyn Clock,
-    progress: OnProgress<'_>,
 ) -> Result<VerifyReport, FoldError> {
     let live = tables.checkpoint().await?;
-    fork::check(log, live.as_ref(), &log.state().await?).await?;
+    fork::check(folding.log, live.as_ref(), &folding.log.state().await?).await?;
     scratch
-        .fold_until(log, clock, Checkpoint::seq_of(live.as_ref()), progress)
+        .fold_until(folding, Checkpoint::seq_of(live.as_ref()))
         .await?;
 
     // From here on the live tables stand still for us: the first read pins the snapshot, and the projector that goes
@@ -84,7 +89,7 @@ async fn verify_with(
         let reason = "the tables were rebuilt while they were compared; try again".to_owned();
         return Err(FoldError::Retry { reason, source: None });
     }
-    scratch.fold_until(log, clock, pinned, progress).await?;
+    scratch.fold_until(folding, pinned).await?;
 
     let mut folded = scratch.tables().readers().acquire().await?;
     let mut comparisons = Vec::with_capacity(FOLDED_TABLES.len());

@@ -42,7 +42,7 @@ impl Bench {
 
     /// Changes the file behind the fold's back.
     pub async fn by_hand(&self, statement: &'static str) -> u64 {
-        let mut db = raw(self.tables.path()).await;
+        let mut db = raw(self.tables.path().unwrap()).await;
         sqlx::query(statement)
             .execute(&mut db)
             .await
