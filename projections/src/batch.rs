@@ -18,6 +18,10 @@ pub(crate) use gather::{BATCH_COMMITS_MAX, Gather, Then};
 /// tables look different. Those words are in the program's log.
 const REFUSED_BY_TABLES: &str = "the tables refuse a row of it";
 
+/// How often a commit that the tables refused is tried again before it is parked. One that the fold itself refuses is
+/// parked at once: the same rows would be refused for ever.
+const REFUSED_TRIES_MAX: u32 = 2;
+
 /// What came of a batch.
 #[derive(Debug)]
 pub(crate) enum Folded {
@@ -57,11 +61,19 @@ pub(crate) async fn fold_batch(
     batch: &[Delivery],
 ) -> Result<Folded, FoldError> {
     let (mut at, mut events, mut parked) = (previous, 0, 0);
+    let mut tries = 0;
     let mut parts = vec![batch];
     let mut reached = None;
     while let Some(part) = parts.pop() {
         let folded = match attempt(tables, at, identity, part, Make::Rows).await {
+            // A refusal may be the connection's; each try has a new one.
+            Err(FoldError::Park { .. }) if part.len() == 1 && tries < REFUSED_TRIES_MAX => {
+                tries += 1;
+                parts.push(part);
+                continue;
+            }
             Err(FoldError::Park { reason, .. }) if part.len() == 1 => {
+                tries = 0;
                 tracing::warn!(stream.seq = part[0].seq().0, reason, "the tables refuse a commit");
                 attempt(tables, at, identity, part, Make::Parked).await?
             }

@@ -84,7 +84,8 @@ pub(crate) async fn advance(
              SET seq = $2,
                  commit_id = $3,
                  stream_name = $4,
-                 stream_created = $5
+                 stream_created = $5,
+                 moved_by = 'fold'
              WHERE name = $1
                AND seq = $6",
         )
@@ -100,4 +101,33 @@ pub(crate) async fn advance(
         moved.bind(column::bigint(previous.0))
     };
     Ok(moved.execute(db).await? == 1)
+}
+
+/// Keeps the checkpoint where it is until the transaction ends. A transaction that writes does so on SQLite.
+pub(crate) async fn hold(db: &mut Db<'_>) -> Result<(), sqlx::Error> {
+    if matches!(db, Db::Postgres(_)) {
+        query("SELECT seq FROM projection_checkpoints WHERE name = $1 FOR UPDATE")
+            .bind(NAME)
+            .fetch_all(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Notes that a rebuild has put the checkpoint where it is.
+pub(crate) async fn moved_by_rebuild(db: &mut Db<'_>) -> Result<(), sqlx::Error> {
+    query("UPDATE projection_checkpoints SET moved_by = 'rebuild' WHERE name = $1")
+        .bind(NAME)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Whether it was a rebuild that moved the checkpoint last.
+pub(crate) async fn was_moved_by_rebuild(db: &mut Db<'_>) -> Result<bool, sqlx::Error> {
+    let row = query("SELECT name FROM projection_checkpoints WHERE name = $1 AND moved_by = 'rebuild'")
+        .bind(NAME)
+        .fetch_optional(db)
+        .await?;
+    Ok(row.is_some())
 }

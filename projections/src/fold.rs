@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::column::bigint;
 use crate::error::{FoldError, Stage};
-use crate::schema::Parked;
+use crate::schema::{ChainHead, Parked};
 use crate::working_set::WorkingSet;
 
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
@@ -45,19 +45,44 @@ struct Place<'a> {
 /// # Errors
 /// [`FoldError::Halt`] for a mistake of this program.
 pub(crate) fn fold_or_park(set: &mut WorkingSet, delivery: &Delivery) -> Result<bool, FoldError> {
-    match fold_delivery(set, delivery) {
+    let is_folded = match fold_delivery(set, delivery) {
         Ok(()) => {
-            set.settle();
-            Ok(true)
+            note_chain_head(set, delivery);
+            true
         }
         Err(FoldError::Park { stage, reason }) => {
             set.revert();
+            note_chain_head(set, delivery);
             park(set, delivery, stage, &reason);
-            set.settle();
-            Ok(false)
+            false
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
+    };
+    set.settle();
+    Ok(is_folded)
+}
+
+/// Keeps the newest link of the chain, outside the log: also of a commit that cannot be folded, which stands in the
+/// log all the same. An erasure ends its subject's chain.
+fn note_chain_head(set: &mut WorkingSet, delivery: &Delivery) {
+    let Some((subject, link)) = delivery.link() else {
+        return;
+    };
+    let Some(stamp) = link.stamp else { return };
+    if let Delivery::Commit(recorded) = delivery {
+        let events = &recorded.commit.events;
+        if events
+            .iter()
+            .any(|event| matches!(event, Event::PersonaErased(_)))
+        {
+            return;
+        }
     }
+    set.chain_heads.put(ChainHead {
+        subject,
+        seq: bigint(link.seq.0),
+        hash: stamp.own.to_string(),
+    });
 }
 
 /// Folds one message of the log.

@@ -27,6 +27,7 @@
 //! 6. Operators run `dramatis rebuild` once: rows of events already folded come from there.
 
 mod batch;
+mod chain;
 mod checkpoint;
 mod checksum;
 mod column;
@@ -38,6 +39,7 @@ mod location;
 mod projector;
 mod queries;
 mod rebuild;
+mod retry;
 mod row;
 mod schema;
 mod scratch;
@@ -47,6 +49,7 @@ mod tables;
 mod verify;
 mod working_set;
 
+pub use chain::{ChainBreakAt, ChainReport};
 pub use checkpoint::Checkpoint;
 pub use checksum::TableChecksum;
 pub use error::{FoldError, Stage};
@@ -56,5 +59,6 @@ pub use queries::{
     PersonaRow, RecordRow, Stumble, TableCounts, ToolFailures,
 };
 pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};
+pub use retry::{Retried, RetryOutcome, retry_parked};
 pub use tables::{Tables, TablesError};
 pub use verify::{TableComparison, VerifyReport, verify};

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::ChainReport;
 use crate::checkpoint::Checkpoint;
 use crate::checksum::TableChecksum;
 use crate::error::FoldError;
 use crate::fork;
-use crate::scratch::{Folding, Scratch, last_commit_between};
+use crate::scratch::{Folding, Scratch};
 use crate::swap::swap;
 use crate::tables::Tables;
 
@@ -62,6 +63,9 @@ pub struct RebuildReport {
     pub copy: Option<String>,
     /// What the tables hold now.
     pub tables: Vec<TableChecksum>,
+    /// Whether the commits that were folded are the ones that were written. Broken chains do not keep a rebuild from
+    /// going on: the log is all there is.
+    pub chain: ChainReport,
 }
 
 /// Folds the whole log into a copy and replaces all live tables by it in one transaction. Readers go on and see
@@ -134,10 +138,13 @@ async fn fold_and_swap(
         // A checkpoint on another log is no place to catch up with: it is what the rebuild is to mend. Nor is one
         // with nothing before it that could still be folded.
         let live_seq = Checkpoint::seq_of(live.as_ref());
-        let is_reached = fork::find(folding.log, live.as_ref(), &state).await?.is_some()
-            || last_commit_between(folding.log, scratch.seq(), live_seq)
+        let is_reached = live_seq <= scratch.seq()
+            || fork::find(folding.log, live.as_ref(), &state).await?.is_some()
+            || folding
+                .log
+                .next_after(scratch.seq())
                 .await?
-                .is_none();
+                .is_none_or(|next| next.seq() > live_seq);
         if swap(tables, scratch, live.filter(|_| is_reached).as_ref()).await? {
             return report(scratch, None).await;
         }
@@ -149,13 +156,14 @@ async fn fold_and_swap(
     })
 }
 
-async fn report(scratch: &Scratch, copy: Option<String>) -> Result<RebuildReport, FoldError> {
+async fn report(scratch: &mut Scratch, copy: Option<String>) -> Result<RebuildReport, FoldError> {
     Ok(RebuildReport {
         events: scratch.events(),
         seq: scratch.seq(),
         resumed_from: scratch.began_at(),
         copy,
         tables: scratch.tables().checksums().await?,
+        chain: scratch.take_audit(),
     })
 }
 
@@ -175,7 +183,7 @@ async fn copy_until(
     }
     let made = scratch.tables().location().clone();
     let place = tables.location().copy(&format!("as-of-{}", scratch.seq()));
-    let report = report(&scratch, Some(place.to_string())).await?;
+    let report = report(&mut scratch, Some(place.to_string())).await?;
     let guard = scratch.close().await;
     made.rename_to(&place).await?;
     guard.remove().await;
@@ -194,17 +202,12 @@ async fn fold_copy(scratch: &mut Scratch, folding: &mut Folding<'_>, until: Unti
 /// The place of the last commit before the first whose writer's clock said later than `time`.
 async fn last_before(folding: &Folding<'_>, time: Timestamp) -> Result<StreamSeq, FoldError> {
     let end = folding.log.state().await?.last_seq;
-    let Some(end) = last_commit_between(folding.log, StreamSeq::ZERO, end).await? else {
-        return Ok(StreamSeq::ZERO);
-    };
-    let mut commits = folding.log.follow(StreamSeq::ZERO).await?;
+    let mut commits = folding.log.read(StreamSeq::ZERO, end).await?;
     let mut at = StreamSeq::ZERO;
-    while at < end && !folding.cancel.is_cancelled() {
-        let Some(delivery) = commits.next().await else {
-            break;
-        };
+    while let Some(delivery) = commits.next().await {
         let delivery = delivery?;
-        if matches!(&delivery, Delivery::Commit(recorded) if recorded.commit.time > time) {
+        let is_later = matches!(&delivery, Delivery::Commit(recorded) if recorded.commit.time > time);
+        if is_later || folding.cancel.is_cancelled() {
             break;
         }
         at = delivery.seq();

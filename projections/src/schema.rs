@@ -117,6 +117,11 @@ folded_tables! {
         stage: String,
         reason: String,
     }
+    ChainHead in "chain_heads", key (subject): String {
+        subject: String,
+        seq: i64,
+        hash: String,
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ mod indexes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use events::{Clock, CommitStream, Delivery, EventLog, LogError, LogState, StreamSeq};
+use events::{ChainAudit, Clock, Delivery, EventLog, LogError, LogState, StreamSeq};
+use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, Then, fold_batch};
+use crate::chain::ChainReport;
 use crate::checkpoint::Checkpoint;
 use crate::error::FoldError;
 use crate::fold::FOLD_VERSION;
@@ -53,6 +55,8 @@ pub(crate) struct Scratch {
     events: u64,
     commits: u64,
     parked: u64,
+    audit: ChainAudit,
+    audited: StreamSeq,
 }
 
 /// What the folding of a copy tells the one who waits for it.
@@ -131,6 +135,8 @@ impl Scratch {
             events: 0,
             commits: 0,
             parked,
+            audit: ChainAudit::new(),
+            audited: StreamSeq::ZERO,
         })
     }
 
@@ -205,16 +211,13 @@ impl Scratch {
         let state = folding.log.state().await?;
         fork::check(folding.log, self.checkpoint.as_ref(), &state).await?;
         let until = until.min(state.last_seq);
-        let Some(until) = last_commit_between(folding.log, self.seq(), until).await? else {
-            return Ok(Then::Reached);
-        };
-        let mut commits = folding.log.follow(self.seq()).await?;
+        let mut commits = folding.log.read(self.seq(), until).await?;
         let gather = Gather {
             clock: folding.clock,
             cancel: folding.cancel,
             commits_max: BATCH_COMMITS_MAX,
             log_end: state.last_seq,
-            stop_at: until,
+            is_bounded: true,
             silence: SILENCE,
         };
         let mut gathered = gather.next(&mut commits, self.seq()).await;
@@ -223,9 +226,11 @@ impl Scratch {
             let (next, then) = self
                 .fold_and_gather(&state, &gather, &mut commits, batch, then)
                 .await?;
+            let is_over = next.is_none() && then == Then::Reached;
             (folding.progress)(Progress {
                 seq: self.seq(),
-                target: until,
+                // What stood last may be purged; then the end is where the rest ends.
+                target: if is_over { self.seq() } else { until },
                 events: self.events,
             });
             match (next, then) {
@@ -240,13 +245,18 @@ impl Scratch {
         &mut self,
         state: &LogState,
         gather: &Gather<'_>,
-        commits: &mut CommitStream,
+        commits: &mut BoxStream<'_, Result<Delivery, LogError>>,
         batch: Vec<Delivery>,
         then: Result<Then, FoldError>,
     ) -> Result<(Option<Gathered>, Then), FoldError> {
         let Some(last) = batch.last().map(Delivery::seq) else {
             return Ok((None, then?));
         };
+        // A batch that is read again after a failure was checked already.
+        for delivery in batch.iter().filter(|delivery| delivery.seq() > self.audited) {
+            self.audit.observe(delivery);
+        }
+        self.audited = self.audited.max(last);
         let previous = self.seq();
         let fold = fold_batch(&self.tables, previous, &state.identity, &batch);
         let (folded, next) = if matches!(then, Ok(Then::Continue)) {
@@ -279,6 +289,11 @@ impl Scratch {
         Ok((next, then?))
     }
 
+    /// What is wrong with the chains of the commits that were folded, as far as this copy has seen them.
+    pub(crate) fn take_audit(&mut self) -> ChainReport {
+        ChainReport::of(std::mem::take(&mut self.audit).finish())
+    }
+
     /// Gives it the indexes that live tables have.
     pub(crate) async fn index(&self) -> Result<(), FoldError> {
         Ok(self.indexes.create(&self.tables).await?)
@@ -304,18 +319,3 @@ impl Scratch {
 
 /// A batch and what is to happen after it.
 type Gathered = (Vec<Delivery>, Result<Then, FoldError>);
-
-/// The last commit after `after` and up to `until` that is still there. Erasing a persona purges its commits, and a
-/// stream waits for ever for an end that was purged.
-pub(crate) async fn last_commit_between(
-    log: &dyn EventLog,
-    after: StreamSeq,
-    until: StreamSeq,
-) -> Result<Option<StreamSeq>, LogError> {
-    for seq in (after.next().0..=until.0).rev().map(StreamSeq) {
-        if log.at(seq).await?.is_some() {
-            return Ok(Some(seq));
-        }
-    }
-    Ok(None)
-}

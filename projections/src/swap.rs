@@ -89,6 +89,7 @@ async fn replace(
         &["name", "seq", "commit_id", "stream_name", "stream_created"],
     )
     .await?;
+    checkpoint::moved_by_rebuild(db).await?;
     Ok(true)
 }
 

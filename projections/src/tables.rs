@@ -132,6 +132,11 @@ impl Tables {
         Ok(checkpoint::read(&mut self.readers.acquire().await?.db()).await?)
     }
 
+    /// Whether nothing was folded into them since they were rebuilt.
+    pub(crate) async fn were_rebuilt(&self) -> Result<bool, TablesError> {
+        Ok(checkpoint::was_moved_by_rebuild(&mut self.readers.acquire().await?.db()).await?)
+    }
+
     /// Row count and checksum of every folded table, all of one moment.
     pub async fn checksums(&self) -> Result<Vec<TableChecksum>, TablesError> {
         let mut snapshot = self.readers.snapshot().await?;

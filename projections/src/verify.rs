@@ -4,6 +4,7 @@ use events::{Clock, EventLog, StreamSeq};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::ChainReport;
 use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::{self, TableChecksum};
 use crate::database::Db;
@@ -25,6 +26,9 @@ pub struct VerifyReport {
     pub seq: StreamSeq,
     /// Every folded table.
     pub tables: Vec<TableComparison>,
+    /// Whether the commits in the log are the ones that were written. The newest link of each chain is among the
+    /// tables, outside the log: a chain that was written anew from end to end shows as a difference there.
+    pub chain: ChainReport,
 }
 
 /// One table, live and folded anew.
@@ -41,9 +45,9 @@ pub struct TableComparison {
 }
 
 impl VerifyReport {
-    /// Whether every table is what the log says.
+    /// Whether every table is what the log says, and the log what was written.
     pub fn agrees(&self) -> bool {
-        self.tables.iter().all(|table| table.live == table.folded)
+        self.chain.holds() && self.tables.iter().all(|table| table.live == table.folded)
     }
 }
 
@@ -99,6 +103,7 @@ async fn verify_with(
     Ok(VerifyReport {
         seq: pinned,
         tables: comparisons,
+        chain: scratch.take_audit(),
     })
 }
 

@@ -12,7 +12,7 @@ mod load;
 mod wanted;
 mod write;
 
-use crate::schema::{Feedback, Parked, Persona, Record, Refusal, Session, Tick};
+use crate::schema::{ChainHead, Feedback, Parked, Persona, Record, Refusal, Session, Tick};
 
 pub(crate) use actions::Actions;
 pub(crate) use held::Held;
@@ -30,6 +30,7 @@ pub(crate) struct WorkingSet {
     pub(crate) sessions: Held<Session>,
     pub(crate) refusals: Held<Refusal>,
     pub(crate) parked: Held<Parked>,
+    pub(crate) chain_heads: Held<ChainHead>,
     erasures: Vec<Erasure>,
     /// How many of them were there before the commit that is being folded.
     erasures_settled: usize,
@@ -72,6 +73,7 @@ impl WorkingSet {
         self.sessions.settle();
         self.refusals.settle();
         self.parked.settle();
+        self.chain_heads.settle();
         self.erasures_settled = self.erasures.len();
     }
 
@@ -85,6 +87,7 @@ impl WorkingSet {
         self.sessions.revert();
         self.refusals.revert();
         self.parked.revert();
+        self.chain_heads.revert();
         self.erasures.truncate(self.erasures_settled);
     }
 
@@ -112,6 +115,12 @@ impl WorkingSet {
     pub(crate) fn erase_space(&mut self, space: &str) {
         self.records.remove_where(|row| row.space_id == space);
         self.erase_in_tables("records", "space_id", space);
+    }
+
+    /// The newest link of the subject's chain.
+    pub(crate) fn erase_chain_head(&mut self, subject: &str) {
+        self.chain_heads.remove_where(|row| row.subject == subject);
+        self.erase_in_tables("chain_heads", "subject", subject);
     }
 
     /// What was parked under `subject`.

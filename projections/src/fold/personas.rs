@@ -69,6 +69,8 @@ pub(super) fn erased(
     place.is_about_persona(&erased.persona_id)?;
     set.erase_persona(erased.persona_id.as_str());
     set.erase_parked(&place.subject.to_string());
+    // Of its chain nothing is left but this commit, which its erasure is about to make the first.
+    set.erase_chain_head(&place.subject.to_string());
     let user = UserId::from(erased.persona_id.clone());
     set.erase_parked(&Subject::Session(user).to_string());
     for space in &erased.spaces {

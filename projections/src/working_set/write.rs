@@ -30,6 +30,7 @@ impl WorkingSet {
         upsert(db, self.sessions.into_changed()).await?;
         upsert(db, self.refusals.into_changed()).await?;
         upsert(db, self.parked.into_changed()).await?;
+        upsert(db, self.chain_heads.into_changed()).await?;
         Ok(())
     }
 }
