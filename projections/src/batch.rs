@@ -1,21 +1,26 @@
-//! Commits to rows, a batch at a time: gathered from the stream, folded in one transaction with the checkpoint.
+//! Commits to rows, a batch at a time: gathered from the stream, folded in memory, and written in one transaction
+//! with the checkpoint.
 
 mod gather;
 
-use events::{Delivery, StreamIdentity, StreamSeq, capped};
-use sqlx::Connection as _;
+use events::{Delivery, StreamIdentity, StreamSeq};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::column::bigint;
-use crate::database::{BEGIN_WRITING, DbConnection};
+use crate::database::{Db, DbConnection};
 use crate::error::{FoldError, Stage};
-use crate::fold::{events_in, fold_delivery};
+use crate::fold::{events_in, fold_or_park, park};
 use crate::tables::Tables;
+use crate::working_set::{Wanted, WorkingSet};
 
 pub(crate) use gather::{BATCH_COMMITS_MAX, Gather, Then};
 
-/// Characters of a reason kept with a parked commit.
-const REASON_CHARS_MAX: usize = 500;
+/// What is written where the tables refused a commit: their own words differ between databases and would make equal
+/// tables look different. Those words are in the program's log.
+const REFUSED_BY_TABLES: &str = "the tables refuse a row of it";
+
+/// How often a commit that the tables refused is tried again before it is parked. One that the fold itself refuses is
+/// parked at once: the same rows would be refused for ever.
+const REFUSED_TRIES_MAX: u32 = 2;
 
 /// What came of a batch.
 #[derive(Debug)]
@@ -28,33 +33,77 @@ pub(crate) enum Folded {
         /// Commits that were parked.
         parked: u64,
     },
-    /// Somebody else has moved the checkpoint; nothing was written.
+    /// Somebody else has moved the checkpoint; nothing more was written.
     Overtaken,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Care {
-    /// Nothing but the transaction around the batch; the first commit that does not fold undoes it.
-    Quick,
-    /// A savepoint around each commit, so that one can be parked and the others stay.
-    Savepoints,
+/// What to make of the commits of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Make {
+    /// Rows, parking what does not fit.
+    Rows,
+    /// One parked commit: the tables refused its rows.
+    Parked,
 }
 
 /// Folds `batch`, which follows `previous`, in one transaction with its checkpoint.
 ///
+/// A row that the tables refuse although the fold made it is looked for by halving: each half then has a transaction
+/// and a checkpoint of its own, and the commit that is left alone with the refusal is parked.
+///
 /// # Errors
-/// [`FoldError::Retry`] when the database does not take it now; nothing was written then. Commits that cannot be
-/// folded are parked and are not errors.
+/// [`FoldError::Retry`] when the database does not take it now; commits before the one it stumbled over may have been
+/// written then, with their checkpoint. Commits that cannot be folded are parked and are not errors.
 pub(crate) async fn fold_batch(
     tables: &Tables,
     previous: StreamSeq,
     identity: &StreamIdentity,
     batch: &[Delivery],
 ) -> Result<Folded, FoldError> {
-    match attempt(tables, previous, identity, batch, Care::Quick).await {
-        Err(FoldError::Park { .. }) => attempt(tables, previous, identity, batch, Care::Savepoints).await,
-        done => done,
+    let (mut at, mut events, mut parked) = (previous, 0, 0);
+    let mut tries = 0;
+    let mut parts = vec![batch];
+    let mut reached = None;
+    while let Some(part) = parts.pop() {
+        let folded = match attempt(tables, at, identity, part, Make::Rows).await {
+            // A refusal may be the connection's; each try has a new one.
+            Err(FoldError::Park { .. }) if part.len() == 1 && tries < REFUSED_TRIES_MAX => {
+                tries += 1;
+                parts.push(part);
+                continue;
+            }
+            Err(FoldError::Park { reason, .. }) if part.len() == 1 => {
+                tries = 0;
+                tracing::warn!(stream.seq = part[0].seq().0, reason, "the tables refuse a commit");
+                attempt(tables, at, identity, part, Make::Parked).await?
+            }
+            Err(FoldError::Park { .. }) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
+                continue;
+            }
+            folded => folded?,
+        };
+        match folded {
+            Folded::Committed {
+                checkpoint,
+                events: part_events,
+                parked: part_parked,
+            } => {
+                at = checkpoint.seq;
+                events += part_events;
+                parked += part_parked;
+                reached = Some(checkpoint);
+            }
+            Folded::Overtaken => return Ok(Folded::Overtaken),
+        }
     }
+    let checkpoint = reached.ok_or_else(|| FoldError::halt("a batch without commits cannot be folded"))?;
+    Ok(Folded::Committed {
+        checkpoint,
+        events,
+        parked,
+    })
 }
 
 async fn attempt(
@@ -62,7 +111,7 @@ async fn attempt(
     previous: StreamSeq,
     identity: &StreamIdentity,
     batch: &[Delivery],
-    care: Care,
+    make: Make,
 ) -> Result<Folded, FoldError> {
     let Some(last) = batch.last() else {
         return Err(FoldError::halt("a batch without commits cannot be folded"));
@@ -73,46 +122,33 @@ async fn attempt(
         stream_name: identity.name.clone(),
         stream_created: identity.created,
     };
-    let mut db = tables.writer().acquire().await?;
-    let folded = fold_in_transaction(&mut db, previous, checkpoint, batch, care).await;
+    let mut connection = tables.writer().acquire().await?;
+    let folded = fold_in_transaction(&mut connection, previous, checkpoint, batch, make).await;
     if folded.is_err() {
         // On a full disk or a broken read SQLite ends the transaction itself, and the connection's own count of
         // open transactions is wrong for good. The next try gets a new connection.
-        db.close_on_drop();
+        connection.close_on_drop();
     }
     folded
 }
 
 async fn fold_in_transaction(
-    db: &mut DbConnection,
+    connection: &mut DbConnection,
     previous: StreamSeq,
     checkpoint: Checkpoint,
     batch: &[Delivery],
-    care: Care,
+    make: Make,
 ) -> Result<Folded, FoldError> {
-    let mut transaction = db.begin_with(BEGIN_WRITING).await?;
-    // First, so that whoever was overtaken finds out before writing a row; it counts only when all of it commits.
-    if !checkpoint::advance(&mut transaction, previous, &checkpoint).await? {
+    let mut transaction = connection.begin().await?;
+    // First, so that whoever was overtaken finds out before reading a row; it counts only when all of it commits.
+    if !checkpoint::advance(&mut transaction.db(), previous, &checkpoint).await? {
         transaction.rollback().await?;
         return Ok(Folded::Overtaken);
     }
-    let mut parked = 0;
-    for delivery in batch {
-        if care == Care::Quick {
-            fold_delivery(&mut transaction, delivery).await?;
-            continue;
-        }
-        let mut savepoint = transaction.begin().await?;
-        match fold_delivery(&mut savepoint, delivery).await {
-            Ok(()) => savepoint.commit().await?,
-            Err(FoldError::Park { stage, reason }) => {
-                savepoint.rollback().await?;
-                park(&mut transaction, delivery, stage, &reason).await?;
-                parked += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let parked = match make {
+        Make::Rows => fold_rows(&mut transaction.db(), batch).await?,
+        Make::Parked => park_all(&mut transaction.db(), batch).await?,
+    };
     transaction.commit().await?;
     Ok(Folded::Committed {
         checkpoint,
@@ -121,41 +157,32 @@ async fn fold_in_transaction(
     })
 }
 
-async fn park(
-    db: &mut DbConnection,
-    delivery: &Delivery,
-    stage: Stage,
-    reason: &str,
-) -> Result<(), FoldError> {
-    let subject = match delivery {
-        Delivery::Commit(recorded) => recorded.commit.subject.to_string(),
-        Delivery::Undecodable(message) => message.subject.clone(),
-    };
-    tracing::warn!(
-        stream.seq = delivery.seq().0,
-        subject,
-        stage = stage.as_str(),
-        reason,
-        "a commit was parked"
-    );
-    sqlx::query(
-        "-- name: park
-         INSERT INTO parked_events (seq, commit_id, subject, stage, reason)
-         VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(bigint(delivery.seq().0))
-    .bind(delivery.commit_id().map(|id| id.to_string()))
-    .bind(subject)
-    .bind(stage.as_str())
-    .bind(capped(reason, REASON_CHARS_MAX))
-    .execute(db)
-    .await?;
-    Ok(())
+/// Loads what `batch` needs, folds it and writes what came of it; says how many commits were parked.
+async fn fold_rows(db: &mut Db<'_>, batch: &[Delivery]) -> Result<u64, FoldError> {
+    let mut set = WorkingSet::load(db, &Wanted::of(batch)).await?;
+    let mut parked = 0;
+    for delivery in batch {
+        if !fold_or_park(&mut set, delivery)? {
+            parked += 1;
+        }
+    }
+    set.write(db).await?;
+    Ok(parked)
+}
+
+async fn park_all(db: &mut Db<'_>, batch: &[Delivery]) -> Result<u64, FoldError> {
+    let mut set = WorkingSet::default();
+    for delivery in batch {
+        park(&mut set, delivery, Stage::Fold, REFUSED_BY_TABLES);
+    }
+    set.write(db).await?;
+    Ok(batch.len() as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::query;
     use events::testing::{given, id, sample_time};
     use events::{Event, RecordChanged, RecordOp, Subject};
 
@@ -198,7 +225,7 @@ mod tests {
         };
         let before = tables.checksums().await.unwrap();
         // As many pages as there are and a few: some rows still find room.
-        sqlx::query("PRAGMA max_page_count = 60")
+        query("PRAGMA max_page_count = 60")
             .execute(tables.writer())
             .await
             .unwrap();

@@ -3,10 +3,9 @@
 use events::{CommitId, StreamIdentity, StreamSeq};
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::Row as _;
 
 use crate::column;
-use crate::database::DbConnection;
+use crate::database::{Db, query};
 
 /// The name of the one projection that holds all folded tables of a database: they share a checkpoint, so that a
 /// page that joins them sees one moment.
@@ -39,8 +38,8 @@ impl Checkpoint {
 }
 
 /// The checkpoint as it stands.
-pub(crate) async fn read(db: &mut DbConnection) -> Result<Option<Checkpoint>, sqlx::Error> {
-    let row = sqlx::query(
+pub(crate) async fn read(db: &mut Db<'_>) -> Result<Option<Checkpoint>, sqlx::Error> {
+    let row = query(
         "-- name: read_checkpoint
          SELECT seq,
                 commit_id,
@@ -67,25 +66,26 @@ pub(crate) async fn read(db: &mut DbConnection) -> Result<Option<Checkpoint>, sq
 /// means that somebody else has folded meanwhile.
 #[must_use = "when the checkpoint did not move, the rows must not be committed"]
 pub(crate) async fn advance(
-    db: &mut DbConnection,
+    db: &mut Db<'_>,
     previous: StreamSeq,
     next: &Checkpoint,
 ) -> Result<bool, sqlx::Error> {
     let moved = if previous == StreamSeq::ZERO {
-        sqlx::query(
+        query(
             "-- name: first_checkpoint
              INSERT INTO projection_checkpoints (name, seq, commit_id, stream_name, stream_created)
              VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (name) DO NOTHING",
         )
     } else {
-        sqlx::query(
+        query(
             "-- name: advance_checkpoint
              UPDATE projection_checkpoints
              SET seq = $2,
                  commit_id = $3,
                  stream_name = $4,
-                 stream_created = $5
+                 stream_created = $5,
+                 moved_by = 'fold'
              WHERE name = $1
                AND seq = $6",
         )
@@ -93,12 +93,41 @@ pub(crate) async fn advance(
     .bind(NAME)
     .bind(column::bigint(next.seq.0))
     .bind(next.commit_id.map(|id| id.to_string()))
-    .bind(&next.stream_name)
+    .bind(next.stream_name.as_str())
     .bind(next.stream_created.as_microsecond());
     let moved = if previous == StreamSeq::ZERO {
         moved
     } else {
         moved.bind(column::bigint(previous.0))
     };
-    Ok(moved.execute(db).await?.rows_affected() == 1)
+    Ok(moved.execute(db).await? == 1)
+}
+
+/// Keeps the checkpoint where it is until the transaction ends. A transaction that writes does so on SQLite.
+pub(crate) async fn hold(db: &mut Db<'_>) -> Result<(), sqlx::Error> {
+    if matches!(db, Db::Postgres(_)) {
+        query("SELECT seq FROM projection_checkpoints WHERE name = $1 FOR UPDATE")
+            .bind(NAME)
+            .fetch_all(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Notes that a rebuild has put the checkpoint where it is.
+pub(crate) async fn moved_by_rebuild(db: &mut Db<'_>) -> Result<(), sqlx::Error> {
+    query("UPDATE projection_checkpoints SET moved_by = 'rebuild' WHERE name = $1")
+        .bind(NAME)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Whether it was a rebuild that moved the checkpoint last.
+pub(crate) async fn was_moved_by_rebuild(db: &mut Db<'_>) -> Result<bool, sqlx::Error> {
+    let row = query("SELECT name FROM projection_checkpoints WHERE name = $1 AND moved_by = 'rebuild'")
+        .bind(NAME)
+        .fetch_optional(db)
+        .await?;
+    Ok(row.is_some())
 }

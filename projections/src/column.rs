@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sqlx::Row as _;
 
 use crate::database::DbRow;
 

@@ -1,68 +1,118 @@
-//! What is SQLite's own: types, connection settings, migrations. Postgres gets its place beside this one; the SQL of
-//! folds and queries keeps to what both understand (`$1` placeholders, `ON CONFLICT`, `CASE` instead of scalar `MAX`).
+//! The one seam between folds and queries and the two databases they run on: connections, transactions, statements
+//! and rows of either. What differs in SQL stands in `sqlite.rs` and `postgres.rs`; everything else is written once,
+//! in what both understand (`$1` placeholders, `ON CONFLICT`, `CASE` instead of scalar `MAX`).
 
-use std::path::Path;
-use std::time::Duration;
+mod bulk;
+pub(crate) mod postgres;
+mod query;
+pub(crate) mod sqlite;
 
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::pool::PoolConnection;
+use sqlx::{
+    Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction,
+};
 
-/// One connection of the database all folds and queries are written for.
-pub(crate) type DbConnection = sqlx::SqliteConnection;
-/// Several.
-pub(crate) type DbPool = sqlx::SqlitePool;
-/// One row of a result.
-pub(crate) type DbRow = sqlx::sqlite::SqliteRow;
+pub(crate) use bulk::{Cell, Keys, Kind, rows_with_keys, upsert};
+pub(crate) use query::{DbRow, query, query_per, query_text};
 
-/// Begins a transaction that writes. Asking for the write lock at once means waiting for it in one known place,
-/// instead of failing in the middle when a read turns into a write.
-pub(crate) const BEGIN_WRITING: &str = "BEGIN IMMEDIATE";
-
-/// Every migration, compiled in.
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite/projections");
-
-/// How long a statement waits for another process's write lock.
-const BUSY_WITHIN: Duration = Duration::from_secs(5);
-/// Readers at a time in one process; more would only queue for the same two or four cores.
-const READERS_MAX: u32 = 4;
-/// Page cache of the writer in KiB, negative as SQLite wants it: 64 MiB.
-const WRITER_CACHE: &str = "-65536";
-
-/// Settings of the live file. A write-ahead log lets readers and the one writer go on beside each other;
-/// `synchronous=NORMAL` may lose the newest transactions in a power cut, which are then folded again from the log.
-pub(crate) fn live(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(BUSY_WITHIN)
+/// Connections of one database.
+#[derive(Debug, Clone)]
+pub(crate) enum DbPool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
 }
 
-/// Settings of a scratch file, which nobody needs after a crash.
-pub(crate) fn scratch(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Memory)
-        .synchronous(SqliteSynchronous::Off)
-        .pragma("cache_size", WRITER_CACHE)
+/// A connection taken from a [`DbPool`]; it goes back on drop.
+#[derive(Debug)]
+pub(crate) enum DbConnection {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
 }
 
-/// The one connection that folds.
-pub(crate) async fn writer(options: SqliteConnectOptions) -> Result<DbPool, sqlx::Error> {
-    let options = options.pragma("cache_size", WRITER_CACHE);
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
-        .await
+/// A transaction; rolled back on drop.
+#[derive(Debug)]
+pub(crate) enum DbTransaction<'c> {
+    Sqlite(Transaction<'c, Sqlite>),
+    Postgres(Transaction<'c, Postgres>),
 }
 
-/// Connections that cannot write.
-pub(crate) async fn readers(options: SqliteConnectOptions) -> Result<DbPool, sqlx::Error> {
-    let options = options.pragma("query_only", "ON");
-    SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        .connect_with(options)
-        .await
+/// What a statement runs on, wherever it was taken from.
+#[derive(Debug)]
+pub(crate) enum Db<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl DbPool {
+    pub(crate) async fn acquire(&self) -> Result<DbConnection, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(pool) => DbConnection::Sqlite(pool.acquire().await?),
+            Self::Postgres(pool) => DbConnection::Postgres(pool.acquire().await?),
+        })
+    }
+
+    /// A transaction that only reads, and all of whose statements see the same moment.
+    pub(crate) async fn snapshot(&self) -> Result<DbTransaction<'static>, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(pool) => DbTransaction::Sqlite(pool.begin().await?),
+            Self::Postgres(pool) => DbTransaction::Postgres(pool.begin_with(postgres::BEGIN_SNAPSHOT).await?),
+        })
+    }
+
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl DbConnection {
+    pub(crate) fn db(&mut self) -> Db<'_> {
+        match self {
+            Self::Sqlite(connection) => Db::Sqlite(connection),
+            Self::Postgres(connection) => Db::Postgres(connection),
+        }
+    }
+
+    /// A transaction that writes.
+    pub(crate) async fn begin(&mut self) -> Result<DbTransaction<'_>, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(connection) => {
+                DbTransaction::Sqlite(connection.begin_with(sqlite::BEGIN_WRITING).await?)
+            }
+            Self::Postgres(connection) => DbTransaction::Postgres(connection.begin().await?),
+        })
+    }
+
+    /// Takes the connection out of its pool: nobody is to get it again.
+    pub(crate) fn close_on_drop(&mut self) {
+        match self {
+            Self::Sqlite(connection) => connection.close_on_drop(),
+            Self::Postgres(connection) => connection.close_on_drop(),
+        }
+    }
+}
+
+impl DbTransaction<'_> {
+    pub(crate) fn db(&mut self) -> Db<'_> {
+        match self {
+            Self::Sqlite(transaction) => Db::Sqlite(transaction),
+            Self::Postgres(transaction) => Db::Postgres(transaction),
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await,
+            Self::Postgres(transaction) => transaction.commit().await,
+        }
+    }
+
+    pub(crate) async fn rollback(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(transaction) => transaction.rollback().await,
+            Self::Postgres(transaction) => transaction.rollback().await,
+        }
+    }
 }

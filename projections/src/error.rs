@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
-use events::LogError;
+use events::{LogError, StreamSeq};
 use serde::{Deserialize, Serialize};
 use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::postgres::PgDatabaseError;
 
 use crate::tables::TablesError;
 
@@ -27,6 +28,12 @@ pub enum FoldError {
         stage: Stage,
         /// Why, in words.
         reason: String,
+    },
+    /// Somebody asked to stop. What was folded so far is kept.
+    #[error("stopped after commit {reached}; run it again to go on from there")]
+    Cancelled {
+        /// The last commit folded.
+        reached: StreamSeq,
     },
     /// Going on would make the tables wrong. A person decides; the text says how.
     #[error("{reason}")]
@@ -94,9 +101,10 @@ impl From<TablesError> for FoldError {
         match error {
             TablesError::Database(error) => error.into(),
             TablesError::ReaderInTheWay => Self::retry(error.to_string(), error),
-            TablesError::Open { .. } | TablesError::NewerSchema { .. } | TablesError::Migrate { .. } => {
-                Self::halt(error_chain(&error))
-            }
+            TablesError::Address { .. }
+            | TablesError::Open { .. }
+            | TablesError::NewerSchema { .. }
+            | TablesError::Migrate { .. } => Self::halt(error_chain(&error)),
         }
     }
 }
@@ -106,15 +114,17 @@ impl From<sqlx::Error> for FoldError {
     /// locks, full disks and lost connections pass.
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(refusal) if is_constraint(refusal.as_ref()) => {
+            sqlx::Error::Database(refusal) if meaning(refusal.as_ref()) == Meaning::BadRow => {
                 Self::park(error.to_string())
             }
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
                 Self::park(error.to_string())
             }
-            sqlx::Error::Database(refusal) if is_damage(refusal.as_ref()) => Self::halt(format!(
-                "the tables are damaged or not ours ({refusal}); move the file away and run `dramatis rebuild`"
-            )),
+            sqlx::Error::Database(refusal) if meaning(refusal.as_ref()) == Meaning::Damage => {
+                Self::halt(format!(
+                    "the tables are damaged or not ours ({refusal}); move the file away and run `dramatis rebuild`"
+                ))
+            }
             _ => Self::retry(format!("the database does not take the fold: {error}"), error),
         }
     }
@@ -130,26 +140,42 @@ mod sqlite_code {
     pub(super) const NOT_A_DATABASE: i64 = 26;
 }
 
-fn code(refusal: &dyn DatabaseError) -> Option<i64> {
-    refusal
-        .code()
-        .and_then(|code| code.parse::<i64>().ok())
-        .map(|code| code & 0xff)
+/// What is done about a refusal of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// It does not take this row.
+    BadRow,
+    /// It is damaged or not what we take it for.
+    Damage,
+    /// It is busy, full or going down.
+    Passing,
 }
 
-fn is_constraint(refusal: &dyn DatabaseError) -> bool {
-    !matches!(refusal.kind(), ErrorKind::Other)
-        || matches!(
-            code(refusal),
-            Some(sqlite_code::CONSTRAINT | sqlite_code::TOO_BIG)
-        )
+fn meaning(refusal: &dyn DatabaseError) -> Meaning {
+    let code = refusal.code().unwrap_or_default();
+    if refusal.as_error().is::<PgDatabaseError>() {
+        return postgres_meaning(&code);
+    }
+    let code = code.parse::<i64>().map(|code| code & 0xff);
+    if !matches!(refusal.kind(), ErrorKind::Other) {
+        return Meaning::BadRow;
+    }
+    match code {
+        Ok(sqlite_code::CONSTRAINT | sqlite_code::TOO_BIG) => Meaning::BadRow,
+        Ok(sqlite_code::ERROR | sqlite_code::CORRUPT | sqlite_code::NOT_A_DATABASE) => Meaning::Damage,
+        _ => Meaning::Passing,
+    }
 }
 
-fn is_damage(refusal: &dyn DatabaseError) -> bool {
-    matches!(
-        code(refusal),
-        Some(sqlite_code::ERROR | sqlite_code::CORRUPT | sqlite_code::NOT_A_DATABASE)
-    )
+/// By the class of Postgres's SQLSTATE, its first two characters.
+fn postgres_meaning(code: &str) -> Meaning {
+    match code.get(..2) {
+        // Data exceptions, integrity constraints, and limits such as an index entry's size.
+        Some("22" | "23" | "54") => Meaning::BadRow,
+        // Damage, and names that are not there.
+        Some("XX" | "42" | "3F" | "3D") => Meaning::Damage,
+        _ => Meaning::Passing,
+    }
 }
 
 /// `error` and its causes in one line, for a reason that stands alone.

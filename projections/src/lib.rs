@@ -27,6 +27,7 @@
 //! 6. Operators run `dramatis rebuild` once: rows of events already folded come from there.
 
 mod batch;
+mod chain;
 mod checkpoint;
 mod checksum;
 mod column;
@@ -34,15 +35,21 @@ mod database;
 mod error;
 mod fold;
 mod fork;
+mod location;
 mod projector;
 mod queries;
 mod rebuild;
+mod retry;
+mod row;
 mod schema;
 mod scratch;
 mod scrub;
+mod swap;
 mod tables;
 mod verify;
+mod working_set;
 
+pub use chain::{ChainBreakAt, ChainReport};
 pub use checkpoint::Checkpoint;
 pub use checksum::TableChecksum;
 pub use error::{FoldError, Stage};
@@ -51,6 +58,7 @@ pub use queries::{
     ActionRow, CallResult, DayReport, ModuleDay, ModuleFeedback, ModuleStars, ParkedRow, PersonaDay,
     PersonaRow, RecordRow, Stumble, TableCounts, ToolFailures,
 };
-pub use rebuild::{Progress, RebuildReport, rebuild};
+pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};
+pub use retry::{Retried, RetryOutcome, retry_parked};
 pub use tables::{Tables, TablesError};
 pub use verify::{TableComparison, VerifyReport, verify};

@@ -1,6 +1,7 @@
 //! The fold loop: follows the log from the checkpoint and keeps the tables up with it, whatever comes and goes.
 
 mod handle;
+mod standby;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::FoldError;
 use crate::fork;
 use crate::tables::Tables;
+use handle::Waiting;
 
 pub use handle::{ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 
@@ -28,7 +30,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(64);
 /// How old the last fork check may be when a batch is folded. A log that restarts shows it in no other way.
 const FORK_CHECK_AGE_MAX: Duration = Duration::from_secs(2);
 
-/// Keeps the tables equal to a fold of the log. Any number may run on one database; each commit is folded by one.
+/// Commits parked by one run after which it halts. So many are no bad commits but a bad program or a foreign log, and
+/// going on would leave tables that look whole and are not.
+const PARKED_MAX: u64 = 100;
+
+/// Keeps the tables equal to a fold of the log. Any number may run on one database, in any number of processes: one of
+/// them folds, and the others stand by and take over when it stops.
 #[derive(Debug)]
 pub struct Projector {
     // dependencies
@@ -37,10 +44,14 @@ pub struct Projector {
     clock: Arc<dyn Clock>,
     // configuration
     batch_commits_max: usize,
+    parked_max: u64,
     // state
     pause: Duration,
     silence: Duration,
+    /// Commits this run has parked.
+    parked_here: u64,
     status: watch::Sender<ProjectorStatus>,
+    waiting: Arc<Waiting>,
 }
 
 /// Why following ended without an error.
@@ -49,6 +60,8 @@ enum Ended {
     Cancelled,
     /// The stream stalled, or the checkpoint is not where the stream continues.
     Anew,
+    /// Another projector folds.
+    Overtaken,
 }
 
 /// One stretch of following: from a fork check until the stream is given up.
@@ -70,15 +83,19 @@ impl Projector {
     pub fn new(log: Arc<dyn EventLog>, tables: Tables, clock: Arc<dyn Clock>) -> (Self, ProjectorHandle) {
         handle::describe_metrics();
         let status = watch::Sender::new(ProjectorStatus::default());
-        let handle = ProjectorHandle::new(status.subscribe());
+        let waiting = Arc::new(Waiting::default());
+        let handle = ProjectorHandle::new(status.subscribe(), waiting.clone());
         let projector = Self {
             log,
             tables,
             clock,
             batch_commits_max: BATCH_COMMITS_MAX,
+            parked_max: PARKED_MAX,
             pause: PAUSE_MIN,
             silence: SILENCE_MIN,
+            parked_here: 0,
             status,
+            waiting,
         };
         (projector, handle)
     }
@@ -90,6 +107,32 @@ impl Projector {
         self
     }
 
+    /// Sets how many commits it may park before it halts; 100 unless said otherwise.
+    #[must_use]
+    pub fn with_parked_max(mut self, commits: u64) -> Self {
+        self.parked_max = commits;
+        self
+    }
+
+    /// Never folds, but lets its handle follow the tables that another process folds.
+    pub async fn watch(mut self, cancel: CancellationToken) {
+        loop {
+            match self.stand_by(&cancel, false).await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the tables cannot be watched");
+                    self.status
+                        .send_modify(|status| status.reason = Some(error.to_string()));
+                }
+            }
+            tokio::select! {
+                // Nothing is lost with the pause.
+                () = cancel.cancelled() => return,
+                () = self.clock.sleep(PAUSE_MAX) => {}
+            }
+        }
+    }
+
     /// Folds until `cancel`, then commits what it has and returns. An absent log or a busy database is waited for.
     ///
     /// # Errors
@@ -97,9 +140,13 @@ impl Projector {
     /// program, or the tables are damaged. The reason says what to do.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), FoldError> {
         loop {
-            let error = match Box::pin(self.follow(&cancel)).await {
+            let ended = match Box::pin(self.follow(&cancel)).await {
+                Ok(Ended::Overtaken) => Box::pin(self.stand_by(&cancel, true)).await,
+                ended => ended,
+            };
+            let error = match ended {
                 Ok(Ended::Cancelled) => return Ok(()),
-                Ok(Ended::Anew) => continue,
+                Ok(Ended::Anew | Ended::Overtaken) => continue,
                 Err(error) => error,
             };
             if !matches!(error, FoldError::Retry { .. }) {
@@ -132,14 +179,14 @@ impl Projector {
                 cancel,
                 commits_max: self.batch_commits_max,
                 log_end: following.state.last_seq,
-                stop_at: StreamSeq(u64::MAX),
+                is_bounded: false,
                 silence: self.silence,
             };
             let after = following.seq();
             let (batch, then) = gather.next(&mut following.commits, after).await;
             if !batch.is_empty() {
                 self.check_fork_at_times(&mut following).await?;
-                if let Some(ended) = self.fold(&mut following, batch).await? {
+                if let Some(ended) = self.fold(&mut following, &batch).await? {
                     return Ok(ended);
                 }
             }
@@ -200,39 +247,34 @@ impl Projector {
         Ok(())
     }
 
-    /// Folds `batch`, or what is left of it when another projector was quicker with its first part.
+    /// Folds `batch`, unless another projector was quicker: then that one folds, and this one stands by.
     async fn fold(
         &mut self,
         following: &mut Following,
-        mut batch: Vec<Delivery>,
+        batch: &[Delivery],
     ) -> Result<Option<Ended>, FoldError> {
-        while !batch.is_empty() {
-            let previous = following.seq();
-            match fold_batch(&self.tables, previous, &following.state.identity, &batch).await? {
-                Folded::Committed {
-                    checkpoint, parked, ..
-                } => {
-                    following.checkpoint = Some(checkpoint);
-                    self.passed(following, parked);
-                    return Ok(None);
+        match fold_batch(&self.tables, following.seq(), &following.state.identity, batch).await? {
+            Folded::Committed {
+                checkpoint, parked, ..
+            } => {
+                following.checkpoint = Some(checkpoint);
+                self.passed(following, parked);
+                self.parked_here += parked;
+                if self.parked_here >= self.parked_max {
+                    return Err(FoldError::halt(format!(
+                        "{} commits could not be folded since this program began, the last before {}; the reasons are in the table \
+                         parked_events (`dramatis parked list`). Once the cause is mended, `dramatis parked retry` or \
+                         `dramatis rebuild` folds them; a restart folds on without them",
+                        self.parked_here,
+                        following.seq()
+                    )));
                 }
-                Folded::Overtaken => {
-                    following.checkpoint = self.tables.checkpoint().await?;
-                    let is_same_log = following
-                        .checkpoint
-                        .as_ref()
-                        .is_some_and(|checkpoint| checkpoint.is_of(&following.state.identity));
-                    if !is_same_log || following.seq() < previous {
-                        return Ok(Some(Ended::Anew));
-                    }
-                    batch.retain(|delivery| delivery.seq() > following.seq());
-                    let parked = self.tables.parked_count().await?;
-                    self.status.send_modify(|status| status.parked = parked);
-                    self.passed(following, 0);
-                }
+                Ok(None)
             }
+            // Nobody folds on after a rebuild but whoever folded before.
+            Folded::Overtaken if self.tables.were_rebuilt().await? => Ok(Some(Ended::Anew)),
+            Folded::Overtaken => Ok(Some(Ended::Overtaken)),
         }
-        Ok(None)
     }
 
     /// Tells whoever waits that the tables hold everything up to the checkpoint.

@@ -1,18 +1,18 @@
 //! Folding the log again from its first commit, and putting the result in the place of the live tables.
 
-use std::path::Path;
-
-use events::{Clock, EventLog, StreamSeq};
+use events::{Clock, Delivery, EventLog, StreamSeq};
+use futures::StreamExt as _;
+use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::chain::ChainReport;
+use crate::checkpoint::Checkpoint;
 use crate::checksum::TableChecksum;
-use crate::database::{self, BEGIN_WRITING, DbConnection};
 use crate::error::FoldError;
 use crate::fork;
-use crate::schema::FOLDED_TABLES;
-use crate::scratch::{OnProgress, Scratch, last_commit_between};
+use crate::scratch::{Folding, Scratch};
+use crate::swap::swap;
 use crate::tables::Tables;
 
 /// How often a projector that runs beside may get ahead of the copy before the rebuild is given up. Each further
@@ -30,65 +30,123 @@ pub struct Progress {
     pub events: u64,
 }
 
+/// How to rebuild.
+#[derive(Debug, Clone, Default)]
+pub struct RebuildOptions {
+    /// Makes a copy as of then instead of replacing the live tables.
+    pub until: Option<Until>,
+    /// Begins anew where an earlier rebuild was stopped, instead of going on from there.
+    pub start_over: bool,
+    /// Stops at the next batch; the same call later goes on from there.
+    pub cancel: CancellationToken,
+}
+
+/// A moment of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Up to the commit at that place, and with it.
+    Seq(StreamSeq),
+    /// Up to the first commit whose writer's clock said later than that, and without it.
+    Time(Timestamp),
+}
+
 /// What a rebuild did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RebuildReport {
-    /// Events folded.
+    /// Events folded, without those of an earlier rebuild that this one went on from.
     pub events: u64,
     /// The last commit folded.
     pub seq: StreamSeq,
+    /// The last commit that an earlier, unfinished rebuild had folded; 0 when this one began at the beginning.
+    pub resumed_from: StreamSeq,
+    /// Where the copy is, when one was asked for: a file, or a schema of the database.
+    pub copy: Option<String>,
     /// What the tables hold now.
     pub tables: Vec<TableChecksum>,
+    /// Whether the commits that were folded are the ones that were written. Broken chains do not keep a rebuild from
+    /// going on: the log is all there is.
+    pub chain: ChainReport,
 }
 
 /// Folds the whole log into a copy and replaces all live tables by it in one transaction. Readers go on and see
 /// either the old tables or the new ones; a projector that runs beside continues from the new checkpoint.
 ///
 /// # Errors
-/// [`FoldError::Halt`] when the log is empty while the tables are not (they may be all that is left), or holds what
-/// a newer program wrote; [`FoldError::Retry`] when log or database do not answer for long. The live tables are
-/// untouched then.
+/// As [`rebuild_with`].
 pub async fn rebuild(
     log: &dyn EventLog,
     tables: &Tables,
     clock: &dyn Clock,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<RebuildReport, FoldError> {
-    let mut scratch = Scratch::beside(tables.path()).await?;
-    let outcome = rebuild_with(&mut scratch, log, tables, clock, progress).await;
-    scratch.remove().await;
-    outcome
+    rebuild_with(log, tables, clock, RebuildOptions::default(), progress).await
 }
 
-async fn rebuild_with(
-    scratch: &mut Scratch,
+/// As [`rebuild`], for a moment of the past, or to be stopped and gone on with.
+///
+/// # Errors
+/// [`FoldError::Halt`] when the log is empty while the tables are not (they may be all that is left), holds what
+/// a newer program wrote, or much that cannot be folded; [`FoldError::Retry`] when log or database do not answer for
+/// long, or another rebuild is under way; [`FoldError::Cancelled`] when told to stop. The live tables are untouched
+/// then, and what was folded is kept for the next rebuild.
+pub async fn rebuild_with(
     log: &dyn EventLog,
     tables: &Tables,
     clock: &dyn Clock,
-    progress: OnProgress<'_>,
+    options: RebuildOptions,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<RebuildReport, FoldError> {
+    let mut folding = Folding {
+        log,
+        clock,
+        cancel: &options.cancel,
+        progress,
+    };
+    if let Some(until) = options.until {
+        let scratch = Scratch::fresh(tables.location(), "until").await?;
+        return copy_until(scratch, &mut folding, tables, until).await;
+    }
+    let mut scratch = Scratch::for_rebuild(tables.location(), log, options.start_over).await?;
+    match fold_and_swap(&mut scratch, &mut folding, tables).await {
+        Ok(report) => {
+            scratch.remove().await;
+            Ok(report)
+        }
+        Err(error) => {
+            // It is all the work there was; the next rebuild goes on with it.
+            let _guard = scratch.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn fold_and_swap(
+    scratch: &mut Scratch,
+    folding: &mut Folding<'_>,
+    tables: &Tables,
 ) -> Result<RebuildReport, FoldError> {
     for _ in 0..CATCH_UPS_MAX {
-        let state = log.state().await?;
-        scratch.fold_until(log, clock, state.last_seq, progress).await?;
+        let state = folding.log.state().await?;
+        scratch.fold_until(folding, state.last_seq).await?;
         let live = tables.checkpoint().await?;
         if scratch.seq() == StreamSeq::ZERO && live.is_some() {
             return Err(FoldError::halt(
                 "the log is empty and the tables are not: they may be the last copy of what happened. Check that \
-                 this is the right log; to start anew, move the tables' file away",
+                 this is the right log; to start anew, move the tables away",
             ));
         }
         // A checkpoint on another log is no place to catch up with: it is what the rebuild is to mend. Nor is one
         // with nothing before it that could still be folded.
         let live_seq = Checkpoint::seq_of(live.as_ref());
-        let is_reached = fork::find(log, live.as_ref(), &state).await?.is_some()
-            || last_commit_between(log, scratch.seq(), live_seq).await?.is_none();
-        if swap(tables.path(), scratch, live.filter(|_| is_reached).as_ref()).await? {
-            let tables = scratch.tables().checksums().await?;
-            return Ok(RebuildReport {
-                events: scratch.events(),
-                seq: scratch.seq(),
-                tables,
-            });
+        let is_reached = live_seq <= scratch.seq()
+            || fork::find(folding.log, live.as_ref(), &state).await?.is_some()
+            || folding
+                .log
+                .next_after(scratch.seq())
+                .await?
+                .is_none_or(|next| next.seq() > live_seq);
+        if swap(tables, scratch, live.filter(|_| is_reached).as_ref()).await? {
+            return report(scratch, None).await;
         }
     }
     Err(FoldError::Retry {
@@ -98,48 +156,61 @@ async fn rebuild_with(
     })
 }
 
-/// Replaces the live tables unless they are ahead of the copy, at another checkpoint than `reached`; says whether it
-/// did.
-async fn swap(live: &Path, scratch: &Scratch, reached: Option<&Checkpoint>) -> Result<bool, FoldError> {
-    let mut db = database::live(live).connect().await?;
-    sqlx::query("ATTACH DATABASE $1 AS scratch")
-        .bind(scratch.path().to_string_lossy())
-        .execute(&mut db)
-        .await?;
-    let mut transaction = db.begin_with(BEGIN_WRITING).await?;
-    let now = checkpoint::read(&mut transaction).await?;
-    let is_ahead = Checkpoint::seq_of(now.as_ref()) > scratch.seq();
-    if is_ahead && now.as_ref() != reached {
-        transaction.rollback().await?;
-        return Ok(false);
-    }
-    replace_all(&mut transaction).await?;
-    transaction.commit().await?;
-    db.close().await?;
-    Ok(true)
+async fn report(scratch: &mut Scratch, copy: Option<String>) -> Result<RebuildReport, FoldError> {
+    Ok(RebuildReport {
+        events: scratch.events(),
+        seq: scratch.seq(),
+        resumed_from: scratch.began_at(),
+        copy,
+        tables: scratch.tables().checksums().await?,
+        chain: scratch.take_audit(),
+    })
 }
 
-async fn replace_all(db: &mut DbConnection) -> Result<(), sqlx::Error> {
-    for table in FOLDED_TABLES {
-        replace(db, table.name, table.columns).await?;
+/// Folds a copy as of `until` and leaves it beside the live tables.
+async fn copy_until(
+    mut scratch: Scratch,
+    folding: &mut Folding<'_>,
+    tables: &Tables,
+    until: Until,
+) -> Result<RebuildReport, FoldError> {
+    match fold_copy(&mut scratch, folding, until).await {
+        Ok(()) => {}
+        Err(error) => {
+            scratch.remove().await;
+            return Err(error);
+        }
     }
-    replace(
-        db,
-        "projection_checkpoints",
-        &["name", "seq", "commit_id", "stream_name", "stream_created"],
-    )
-    .await
+    let made = scratch.tables().location().clone();
+    let place = tables.location().copy(&format!("as-of-{}", scratch.seq()));
+    let report = report(&mut scratch, Some(place.to_string())).await?;
+    let guard = scratch.close().await;
+    made.rename_to(&place).await?;
+    guard.remove().await;
+    Ok(report)
 }
 
-async fn replace(db: &mut DbConnection, table: &str, columns: &[&str]) -> Result<(), sqlx::Error> {
-    let columns = columns.join(", ");
-    sqlx::query(AssertSqlSafe(format!("DELETE FROM main.{table}")))
-        .execute(&mut *db)
-        .await?;
-    sqlx::query(AssertSqlSafe(format!(
-        "INSERT INTO main.{table} ({columns}) SELECT {columns} FROM scratch.{table}"
-    )))
-    .execute(db)
-    .await?;
-    Ok(())
+async fn fold_copy(scratch: &mut Scratch, folding: &mut Folding<'_>, until: Until) -> Result<(), FoldError> {
+    let until = match until {
+        Until::Seq(seq) => seq,
+        Until::Time(time) => last_before(folding, time).await?,
+    };
+    scratch.fold_until(folding, until).await?;
+    scratch.index().await
+}
+
+/// The place of the last commit before the first whose writer's clock said later than `time`.
+async fn last_before(folding: &Folding<'_>, time: Timestamp) -> Result<StreamSeq, FoldError> {
+    let end = folding.log.state().await?.last_seq;
+    let mut commits = folding.log.read(StreamSeq::ZERO, end).await?;
+    let mut at = StreamSeq::ZERO;
+    while let Some(delivery) = commits.next().await {
+        let delivery = delivery?;
+        let is_later = matches!(&delivery, Delivery::Commit(recorded) if recorded.commit.time > time);
+        if is_later || folding.cancel.is_cancelled() {
+            break;
+        }
+        at = delivery.seq();
+    }
+    Ok(at)
 }

@@ -1,167 +1,140 @@
-//! The folded tables: what rebuild replaces and verify compares. The checkpoint is not among them.
+//! The folded tables: what a fold writes, rebuild replaces and verify compares. The checkpoint is not among them.
+//! What the columns mean stands in the migrations.
 
-/// One folded table.
-#[derive(Debug)]
-pub(crate) struct FoldedTable {
-    pub(crate) name: &'static str,
-    /// Columns that name a row, in the order of the primary key.
-    pub(crate) key: &'static [&'static str],
-    /// All columns in the order of the canonical row. Appending one changes every checksum of its table.
-    pub(crate) columns: &'static [&'static str],
+use crate::database::{Cell, DbRow};
+use crate::queries::CallResult;
+use crate::row::{Column, Field, FoldedTable, RecordFields, Row, folded_tables};
+
+folded_tables! {
+    Persona in "personas", key (id): String {
+        id: String,
+        email: String,
+        name: String,
+        archetype: String,
+        system_prompt: String,
+        module_mix: String,
+        cadence: String,
+        time_zone: String,
+        partners: String,
+        last_active_at: Option<i64>,
+        halted: Option<String>,
+        created_at: i64,
+        updated_at: i64,
+        stream_seq: i64,
+    }
+    Tick in "ticks", key (id): String {
+        id: String,
+        persona_id: String,
+        number: i64,
+        due_at: i64,
+        started_at: i64,
+        trigger_kind: String,
+        brain: String,
+        model: Option<String>,
+        prompt_version: i64,
+        seed: String,
+        outcome: Option<String>,
+        reason: Option<String>,
+        calls: Option<i64>,
+        errors: Option<i64>,
+        retries: Option<i64>,
+        cost_micro_usd: Option<i64>,
+        finished_at: Option<i64>,
+        stream_seq: i64,
+    }
+    Action in "persona_actions", key (id): String {
+        id: String,
+        persona_id: String,
+        tick_id: String,
+        call_id: String,
+        tool_name: String,
+        module: String,
+        input_hash: String,
+        intent: String,
+        mistake: Option<String>,
+        retry_of: Option<String>,
+        result: CallResult,
+        error_message: Option<String>,
+        cause: Option<String>,
+        latency_ms: Option<i64>,
+        created_at: i64,
+        stream_seq: i64,
+    }
+    Feedback in "persona_feedback", key (id): String {
+        id: String,
+        persona_id: String,
+        tick_id: String,
+        module: String,
+        rating: Option<i64>,
+        state: String,
+        notes: String,
+        source: Option<String>,
+        evidence: String,
+        friction: Option<f64>,
+        rubric_version: Option<i64>,
+        created_at: i64,
+        stream_seq: i64,
+    }
+    Record in "records", key (space_id, table_name, record_id): (String, String, String) {
+        space_id: String,
+        table_name: String,
+        record_id: String,
+        fields: RecordFields,
+        actor: String,
+        created_at: i64,
+        updated_at: i64,
+        deleted_at: Option<i64>,
+        first_seq: i64,
+        last_seq: i64,
+    }
+    Session in "sessions", key (id): String {
+        id: String,
+        user_id: String,
+        space_id: String,
+        client: String,
+        protocol: String,
+        opened_at: i64,
+        closed_at: Option<i64>,
+        close_reason: Option<String>,
+        stream_seq: i64,
+    }
+    Refusal in "refusals", key (id): String {
+        id: String,
+        user_id: String,
+        space_id: String,
+        tool: String,
+        call_id: Option<String>,
+        rule: String,
+        policy_version: i64,
+        mode: String,
+        refused_at: i64,
+        stream_seq: i64,
+    }
+    Parked in "parked_events", key (seq): i64 {
+        seq: i64,
+        commit_id: Option<String>,
+        subject: String,
+        stage: String,
+        reason: String,
+    }
+    ChainHead in "chain_heads", key (subject): String {
+        subject: String,
+        seq: i64,
+        hash: String,
+    }
 }
-
-/// All of them, in the order of reports.
-pub(crate) const FOLDED_TABLES: &[FoldedTable] = &[
-    FoldedTable {
-        name: "personas",
-        key: &["id"],
-        columns: &[
-            "id",
-            "email",
-            "name",
-            "archetype",
-            "system_prompt",
-            "module_mix",
-            "cadence",
-            "time_zone",
-            "partners",
-            "last_active_at",
-            "halted",
-            "created_at",
-            "updated_at",
-            "stream_seq",
-        ],
-    },
-    FoldedTable {
-        name: "ticks",
-        key: &["id"],
-        columns: &[
-            "id",
-            "persona_id",
-            "number",
-            "due_at",
-            "started_at",
-            "trigger_kind",
-            "brain",
-            "model",
-            "prompt_version",
-            "seed",
-            "outcome",
-            "reason",
-            "calls",
-            "errors",
-            "retries",
-            "cost_micro_usd",
-            "finished_at",
-            "stream_seq",
-        ],
-    },
-    FoldedTable {
-        name: "persona_actions",
-        key: &["id"],
-        columns: &[
-            "id",
-            "persona_id",
-            "tick_id",
-            "call_id",
-            "tool_name",
-            "module",
-            "input_hash",
-            "intent",
-            "mistake",
-            "retry_of",
-            "result",
-            "error_message",
-            "cause",
-            "latency_ms",
-            "created_at",
-            "stream_seq",
-        ],
-    },
-    FoldedTable {
-        name: "persona_feedback",
-        key: &["id"],
-        columns: &[
-            "id",
-            "persona_id",
-            "tick_id",
-            "module",
-            "rating",
-            "state",
-            "notes",
-            "source",
-            "evidence",
-            "friction",
-            "rubric_version",
-            "created_at",
-            "stream_seq",
-        ],
-    },
-    FoldedTable {
-        name: "records",
-        key: &["space_id", "table_name", "record_id"],
-        columns: &[
-            "space_id",
-            "table_name",
-            "record_id",
-            "fields",
-            "actor",
-            "created_at",
-            "updated_at",
-            "deleted_at",
-            "first_seq",
-            "last_seq",
-        ],
-    },
-    FoldedTable {
-        name: "sessions",
-        key: &["id"],
-        columns: &[
-            "id",
-            "user_id",
-            "space_id",
-            "client",
-            "protocol",
-            "opened_at",
-            "closed_at",
-            "close_reason",
-            "stream_seq",
-        ],
-    },
-    FoldedTable {
-        name: "refusals",
-        key: &["id"],
-        columns: &[
-            "id",
-            "user_id",
-            "space_id",
-            "tool",
-            "call_id",
-            "rule",
-            "policy_version",
-            "mode",
-            "refused_at",
-            "stream_seq",
-        ],
-    },
-    FoldedTable {
-        name: "parked_events",
-        key: &["seq"],
-        columns: &["seq", "commit_id", "subject", "stage", "reason"],
-    },
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::query;
     use crate::tables::Tables;
-    use sqlx::Row as _;
 
     #[tokio::test]
     async fn every_table_and_column_of_the_database_is_listed() {
         let dir = tempfile::tempdir().unwrap();
         let tables = Tables::open(&dir.path().join("tables.db")).await.unwrap();
-        let stored = sqlx::query(
+        let stored = query(
             "SELECT tables.name AS table_name, columns.name AS column_name, columns.pk AS place_in_key
              FROM sqlite_schema AS tables
              JOIN pragma_table_info(tables.name) AS columns
@@ -174,7 +147,13 @@ mod tests {
         .unwrap();
         let stored: Vec<(String, String, bool)> = stored
             .iter()
-            .map(|row| (row.get(0), row.get(1), row.get::<i64, _>(2) > 0))
+            .map(|row| {
+                (
+                    row.try_get(0).unwrap(),
+                    row.try_get(1).unwrap(),
+                    row.try_get::<i64, _>(2).unwrap() > 0,
+                )
+            })
             .collect();
         let mut listed: Vec<&FoldedTable> = FOLDED_TABLES.iter().collect();
         listed.sort_by_key(|table| table.name);
@@ -184,8 +163,8 @@ mod tests {
                 table.columns.iter().map(|column| {
                     (
                         table.name.to_owned(),
-                        (*column).to_owned(),
-                        table.key.contains(column),
+                        column.name.to_owned(),
+                        table.key.contains(&column.name),
                     )
                 })
             })

@@ -1,18 +1,26 @@
-//! A copy of the tables beside the live file, folded from sequence 1 and thrown away afterwards.
+//! A copy of the tables beside the live ones, folded from the log: what rebuild swaps in and verify compares with.
 
-use std::path::{Path, PathBuf};
+mod guard;
+mod indexes;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use events::{Clock, EventLog, LogError, StreamSeq};
+use events::{ChainAudit, Clock, Delivery, EventLog, LogError, LogState, StreamSeq};
+use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, Then, fold_batch};
+use crate::chain::ChainReport;
 use crate::checkpoint::Checkpoint;
 use crate::error::FoldError;
+use crate::fold::FOLD_VERSION;
 use crate::fork;
+use crate::location::Location;
 use crate::rebuild::Progress;
 use crate::tables::Tables;
+use guard::Guard;
+use indexes::SecondaryIndexes;
 
 /// Failures in a row, without a commit folded between them, after which folding is given up.
 const FAILURES_MAX: u32 = 8;
@@ -20,41 +28,132 @@ const FAILURES_MAX: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the stream may say nothing while more is known to come.
 const SILENCE: Duration = Duration::from_secs(2);
+/// Parked commits that are always put up with.
+const PARKED_FREE: u64 = 100;
+/// Of so many commits one may be parked beyond that. More is no bad commit but a bad program or a foreign log.
+const COMMITS_PER_PARKED: u64 = 100;
+
+/// The name of the copy a rebuild folds into. Another version of the folds does not go on with it.
+fn rebuild_name() -> String {
+    format!("rebuild-{FOLD_VERSION}")
+}
+/// What the names of all copies begin with; others beside the tables are not ours to sweep.
+const COPY_PREFIXES: [&str; 3] = ["rebuild-", "scratch-", "until-"];
 
 /// Makes names of several copies in one process differ.
 static COPIES: AtomicU64 = AtomicU64::new(0);
 
-/// See the module. Its file is removed on drop; one that a killed process left behind may be deleted.
+/// See the module.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    path: PathBuf,
     tables: Tables,
+    guard: Guard,
+    indexes: SecondaryIndexes,
     checkpoint: Option<Checkpoint>,
+    /// Where it stood when it was opened.
+    began_at: StreamSeq,
     events: u64,
+    commits: u64,
+    parked: u64,
+    audit: ChainAudit,
+    audited: StreamSeq,
 }
 
 /// What the folding of a copy tells the one who waits for it.
 pub(crate) type OnProgress<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
+/// What folding needs beside the copy.
+pub(crate) struct Folding<'a> {
+    pub(crate) log: &'a dyn EventLog,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) cancel: &'a CancellationToken,
+    pub(crate) progress: OnProgress<'a>,
+}
+
 impl Scratch {
-    /// An empty copy next to `live`, on the same disk: who has room for the tables there mostly has it twice.
-    pub(crate) async fn beside(live: &Path) -> Result<Self, FoldError> {
-        let copy = COPIES.fetch_add(1, Ordering::Relaxed);
-        let mut name = live.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".scratch-{}-{copy}", std::process::id()));
-        let path = live.with_file_name(name);
-        remove(&path);
-        let tables = Tables::open_scratch(&path).await?;
+    /// An empty copy beside `live` that nobody else uses.
+    pub(crate) async fn fresh(live: &Location, purpose: &str) -> Result<Self, FoldError> {
+        Self::sweep(live, Some(&rebuild_name())).await?;
+        loop {
+            let number = COPIES.fetch_add(1, Ordering::Relaxed);
+            let location = live.copy(&format!("{purpose}-{}-{number}", std::process::id()));
+            // Another machine may share the database and the process id.
+            if let Some(guard) = Guard::take(&location).await? {
+                location.remove().await?;
+                return Self::open(location, guard).await;
+            }
+        }
+    }
+
+    /// The copy that a rebuild of `live` folds into: where an earlier one left it, if it still stands on this log and
+    /// `start_over` is not wanted.
+    ///
+    /// # Errors
+    /// [`FoldError::Retry`] while another rebuild is at it.
+    pub(crate) async fn for_rebuild(
+        live: &Location,
+        log: &dyn EventLog,
+        start_over: bool,
+    ) -> Result<Self, FoldError> {
+        let location = live.copy(&rebuild_name());
+        let Some(guard) = Guard::take(&location).await? else {
+            return Err(FoldError::Retry {
+                reason: "another rebuild of these tables is under way".to_owned(),
+                source: None,
+            });
+        };
+        Self::sweep(live, Some(&rebuild_name())).await?;
+        if start_over {
+            location.remove().await?;
+        }
+        let scratch = match Self::open(location.clone(), guard).await? {
+            scratch if scratch.stands_on(log).await? => return Ok(scratch),
+            scratch => scratch,
+        };
+        tracing::warn!("an unfinished rebuild is of another log; beginning anew");
+        let guard = scratch.close().await;
+        location.remove().await?;
+        Self::open(location, guard).await
+    }
+
+    async fn stands_on(&self, log: &dyn EventLog) -> Result<bool, FoldError> {
+        let state = log.state().await?;
+        Ok(fork::find(log, self.checkpoint.as_ref(), &state).await?.is_none())
+    }
+
+    async fn open(location: Location, guard: Guard) -> Result<Self, FoldError> {
+        let tables = Tables::at(location).await?;
+        let indexes = indexes::drop_secondary(&tables).await?;
+        let checkpoint = tables.checkpoint().await?;
+        let parked = tables.parked_count().await?;
         Ok(Self {
-            path,
+            indexes,
+            guard,
+            began_at: Checkpoint::seq_of(checkpoint.as_ref()),
+            checkpoint,
             tables,
-            checkpoint: None,
             events: 0,
+            commits: 0,
+            parked,
+            audit: ChainAudit::new(),
+            audited: StreamSeq::ZERO,
         })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Removes copies whose process is gone, but for the one named `kept`.
+    pub(crate) async fn sweep(live: &Location, kept: Option<&str>) -> Result<(), sqlx::Error> {
+        for name in live.copies(&COPY_PREFIXES).await? {
+            let location = live.copy(&name);
+            if kept == Some(name.as_str()) {
+                continue;
+            }
+            if let Some(guard) = Guard::take(&location).await? {
+                tracing::info!(copy = %location, "removing a copy that was left behind");
+                location.remove().await?;
+                guard.remove().await;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn tables(&self) -> &Tables {
@@ -65,27 +164,33 @@ impl Scratch {
         self.events
     }
 
+    pub(crate) fn began_at(&self) -> StreamSeq {
+        self.began_at
+    }
+
     pub(crate) fn seq(&self) -> StreamSeq {
         Checkpoint::seq_of(self.checkpoint.as_ref())
     }
 
     /// Folds on until `until`, or until the log holds nothing more before it.
+    ///
+    /// # Errors
+    /// [`FoldError::Cancelled`] when told to stop; what was folded stays in the copy.
     pub(crate) async fn fold_until(
         &mut self,
-        log: &dyn EventLog,
-        clock: &dyn Clock,
+        folding: &mut Folding<'_>,
         until: StreamSeq,
-        progress: OnProgress<'_>,
     ) -> Result<(), FoldError> {
         let (mut failures, mut pause) = (0, PAUSE);
         loop {
             let before = self.seq();
-            let stretch = self.fold_stretch(log, clock, until, progress).await;
+            let stretch = self.fold_stretch(folding, until).await;
             if self.seq() > before {
                 (failures, pause) = (0, PAUSE);
             }
             let reason = match stretch {
                 Ok(Then::Reached) => return Ok(()),
+                Ok(Then::Cancelled) => return Err(FoldError::Cancelled { reached: self.seq() }),
                 Ok(_) => "the log has more but nothing arrives".to_owned(),
                 Err(FoldError::Retry { reason, .. }) if failures < FAILURES_MAX => reason,
                 Err(error) => return Err(error),
@@ -95,92 +200,122 @@ impl Scratch {
             }
             tracing::warn!(reason, pause_ms = pause.as_millis(), "folding a copy waits");
             failures += 1;
-            clock.sleep(pause).await;
+            folding.clock.sleep(pause).await;
             pause *= 2;
         }
     }
 
-    async fn fold_stretch(
-        &mut self,
-        log: &dyn EventLog,
-        clock: &dyn Clock,
-        until: StreamSeq,
-        progress: OnProgress<'_>,
-    ) -> Result<Then, FoldError> {
-        let state = log.state().await?;
-        fork::check(log, self.checkpoint.as_ref(), &state).await?;
-        let Some(until) = last_commit_between(log, self.seq(), until.min(state.last_seq)).await? else {
-            return Ok(Then::Reached);
-        };
-        let mut commits = log.follow(self.seq()).await?;
-        let cancel = CancellationToken::new();
+    async fn fold_stretch(&mut self, folding: &mut Folding<'_>, until: StreamSeq) -> Result<Then, FoldError> {
+        // A batch may have been folded in part before it failed.
+        self.checkpoint = self.tables.checkpoint().await?;
+        let state = folding.log.state().await?;
+        fork::check(folding.log, self.checkpoint.as_ref(), &state).await?;
+        let until = until.min(state.last_seq);
+        let mut commits = folding.log.read(self.seq(), until).await?;
         let gather = Gather {
-            clock,
-            cancel: &cancel,
+            clock: folding.clock,
+            cancel: folding.cancel,
             commits_max: BATCH_COMMITS_MAX,
             log_end: state.last_seq,
-            stop_at: until,
+            is_bounded: true,
             silence: SILENCE,
         };
+        let mut gathered = gather.next(&mut commits, self.seq()).await;
         loop {
-            let (batch, then) = gather.next(&mut commits, self.seq()).await;
-            if !batch.is_empty() {
-                match fold_batch(&self.tables, self.seq(), &state.identity, &batch).await? {
-                    Folded::Committed {
-                        checkpoint, events, ..
-                    } => {
-                        self.checkpoint = Some(checkpoint);
-                        self.events += events;
-                    }
-                    Folded::Overtaken => {
-                        return Err(FoldError::halt("somebody else writes the scratch copy"));
-                    }
-                }
-                progress(Progress {
-                    seq: self.seq(),
-                    target: until,
-                    events: self.events,
-                });
-            }
-            match then? {
-                Then::Continue => {}
-                over => return Ok(over),
+            let (batch, then) = gathered;
+            let (next, then) = self
+                .fold_and_gather(&state, &gather, &mut commits, batch, then)
+                .await?;
+            let is_over = next.is_none() && then == Then::Reached;
+            (folding.progress)(Progress {
+                seq: self.seq(),
+                // What stood last may be purged; then the end is where the rest ends.
+                target: if is_over { self.seq() } else { until },
+                events: self.events,
+            });
+            match (next, then) {
+                (Some(next), _) => gathered = next,
+                (None, then) => return Ok(then),
             }
         }
     }
 
-    /// Closes it and removes its file.
-    pub(crate) async fn remove(self) {
+    /// Folds `batch` and meanwhile gathers the next, if there is to be one.
+    async fn fold_and_gather(
+        &mut self,
+        state: &LogState,
+        gather: &Gather<'_>,
+        commits: &mut BoxStream<'_, Result<Delivery, LogError>>,
+        batch: Vec<Delivery>,
+        then: Result<Then, FoldError>,
+    ) -> Result<(Option<Gathered>, Then), FoldError> {
+        let Some(last) = batch.last().map(Delivery::seq) else {
+            return Ok((None, then?));
+        };
+        // A batch that is read again after a failure was checked already.
+        for delivery in batch.iter().filter(|delivery| delivery.seq() > self.audited) {
+            self.audit.observe(delivery);
+        }
+        self.audited = self.audited.max(last);
+        let previous = self.seq();
+        let fold = fold_batch(&self.tables, previous, &state.identity, &batch);
+        let (folded, next) = if matches!(then, Ok(Then::Continue)) {
+            let (folded, next) = tokio::join!(fold, gather.next(commits, last));
+            (folded?, Some(next))
+        } else {
+            (fold.await?, None)
+        };
+        let Folded::Committed {
+            checkpoint,
+            events,
+            parked,
+        } = folded
+        else {
+            return Err(FoldError::halt("somebody else writes the copy"));
+        };
+        self.checkpoint = Some(checkpoint);
+        self.events += events;
+        self.commits += batch.len() as u64;
+        self.parked += parked;
+        let parked_max = PARKED_FREE.max(self.commits / COMMITS_PER_PARKED);
+        if self.parked > parked_max {
+            return Err(FoldError::halt(format!(
+                "{} of the commits up to {} cannot be folded, which is more than a few bad ones; the live tables stand \
+                 as they were. Find out why before folding again: the reasons are in the program's log",
+                self.parked,
+                self.seq()
+            )));
+        }
+        Ok((next, then?))
+    }
+
+    /// What is wrong with the chains of the commits that were folded, as far as this copy has seen them.
+    pub(crate) fn take_audit(&mut self) -> ChainReport {
+        ChainReport::of(std::mem::take(&mut self.audit).finish())
+    }
+
+    /// Gives it the indexes that live tables have.
+    pub(crate) async fn index(&self) -> Result<(), FoldError> {
+        Ok(self.indexes.create(&self.tables).await?)
+    }
+
+    /// Closes its connections and leaves it where it is.
+    pub(crate) async fn close(self) -> Guard {
         self.tables.close().await;
+        self.guard
     }
-}
 
-/// The last commit after `after` and up to `until` that is still there. Erasing a persona purges its commits, and a
-/// stream waits for ever for an end that was purged.
-pub(crate) async fn last_commit_between(
-    log: &dyn EventLog,
-    after: StreamSeq,
-    until: StreamSeq,
-) -> Result<Option<StreamSeq>, LogError> {
-    for seq in (after.next().0..=until.0).rev().map(StreamSeq) {
-        if log.at(seq).await?.is_some() {
-            return Ok(Some(seq));
+    /// Closes and removes it.
+    pub(crate) async fn remove(self) {
+        let location = self.tables.location().clone();
+        let guard = self.close().await;
+        if let Err(error) = location.remove().await {
+            // The next one that makes a copy sweeps it.
+            tracing::warn!(%error, copy = %location, "a copy of the tables could not be removed");
         }
-    }
-    Ok(None)
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        remove(&self.path);
+        guard.remove().await;
     }
 }
 
-fn remove(path: &Path) {
-    for suffix in ["", "-journal", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        // Mostly it is not there; one that cannot be removed is in nobody's way.
-        let _ = std::fs::remove_file(file);
-    }
-}
+/// A batch and what is to happen after it.
+type Gathered = (Vec<Delivery>, Result<Then, FoldError>);

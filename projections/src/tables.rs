@@ -1,18 +1,21 @@
 //! The handle on the folded tables. What may be asked of it is in `queries/`, one file a story.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::str::FromStr as _;
 use std::sync::Arc;
 
 use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgConnectOptions;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::{self, TableChecksum};
-use crate::database::{self, DbPool};
+use crate::database::{DbPool, postgres};
+use crate::location::Location;
 
 /// The database of folded tables. Clones share its connections; only the fold writes.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    path: Arc<Path>,
+    location: Arc<Location>,
     writer: DbPool,
     readers: DbPool,
 }
@@ -20,31 +23,36 @@ pub struct Tables {
 /// The tables could not be opened or asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TablesError {
-    /// The file cannot be opened as a database.
-    #[error("tables at {} cannot be opened", path.display())]
+    /// What was given is no address of a database.
+    #[error("the database's address is not one of postgres://user@host:port/database")]
+    Address {
+        /// What is wrong with it.
+        source: sqlx::Error,
+    },
+    /// The file cannot be opened as a database, or the server does not let us in.
+    #[error("tables at {tables} cannot be opened")]
     Open {
-        /// The file.
-        path: PathBuf,
+        /// Where they are.
+        tables: String,
         /// What the database said.
         source: sqlx::Error,
     },
     /// A newer program has been here; this one would misread its tables.
     #[error(
-        "tables at {} are of a newer program (migration {version}); use that program, or move the file away and run \
-         `dramatis rebuild`",
-        path.display()
+        "tables at {tables} are of a newer program (migration {version}); use that program, or move them away and run \
+         `dramatis rebuild`"
     )]
     NewerSchema {
-        /// The file.
-        path: PathBuf,
+        /// Where they are.
+        tables: String,
         /// The migration this program does not know.
         version: i64,
     },
     /// The tables could not be brought up to date.
-    #[error("tables at {} cannot be migrated", path.display())]
+    #[error("tables at {tables} cannot be migrated")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// Where they are.
+        tables: String,
         /// What went wrong.
         source: MigrateError,
     },
@@ -56,65 +64,83 @@ pub enum TablesError {
     Database(#[from] sqlx::Error),
 }
 
+impl TablesError {
+    pub(crate) fn of_migration(location: &Location, source: MigrateError) -> Self {
+        let tables = location.to_string();
+        match source {
+            MigrateError::VersionMissing(version) => Self::NewerSchema { tables, version },
+            source => Self::Migrate { tables, source },
+        }
+    }
+}
+
 impl Tables {
-    /// Opens the file at `path`, making and migrating it where needed.
+    /// Opens the SQLite file at `path`, making and migrating it where needed.
     ///
     /// # Errors
     /// [`TablesError::NewerSchema`] when a newer program has migrated it, [`TablesError::Open`] when it is not ours
     /// to open or not a database.
     pub async fn open(path: &Path) -> Result<Self, TablesError> {
-        Self::open_with(path, database::live(path)).await
+        Self::at(Location::File(path.to_owned())).await
     }
 
-    /// As [`Tables::open`], for a copy that need not outlive the process.
-    pub(crate) async fn open_scratch(path: &Path) -> Result<Self, TablesError> {
-        Self::open_with(path, database::scratch(path)).await
-    }
-
-    async fn open_with(
-        path: &Path,
-        options: sqlx::sqlite::SqliteConnectOptions,
-    ) -> Result<Self, TablesError> {
-        let unopened = |source| TablesError::Open {
-            path: path.to_owned(),
-            source,
+    /// Opens the tables in schema `dramatis` of the Postgres database at `url` (`postgres://…`), making schema and
+    /// tables where needed.
+    ///
+    /// # Errors
+    /// [`TablesError::Address`] when `url` is none of Postgres; then as [`Tables::open`].
+    pub async fn connect(url: &str) -> Result<Self, TablesError> {
+        let is_postgres = ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme));
+        if !is_postgres {
+            let source = sqlx::Error::Configuration("it begins with another scheme".into());
+            return Err(TablesError::Address { source });
+        }
+        let server = PgConnectOptions::from_str(url).map_err(|source| TablesError::Address { source })?;
+        let location = Location::Schema {
+            server: Arc::new(server),
+            schema: postgres::SCHEMA.to_owned(),
         };
-        let writer = database::writer(options.clone()).await.map_err(unopened)?;
-        database::MIGRATIONS
-            .run(&writer)
-            .await
-            .map_err(|source| match source {
-                MigrateError::VersionMissing(version) => TablesError::NewerSchema {
-                    path: path.to_owned(),
-                    version,
-                },
-                source => TablesError::Migrate {
-                    path: path.to_owned(),
-                    source,
-                },
-            })?;
-        let readers = database::readers(options).await.map_err(unopened)?;
+        Self::at(location).await
+    }
+
+    pub(crate) async fn at(location: Location) -> Result<Self, TablesError> {
+        location.migrate().await?;
+        let (writer, readers) = location.connect().await?;
         Ok(Self {
-            path: path.into(),
+            location: Arc::new(location),
             writer,
             readers,
         })
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The file, where they are in one.
+    pub fn path(&self) -> Option<&Path> {
+        match self.location() {
+            Location::File(path) => Some(path),
+            Location::Schema { .. } => None,
+        }
+    }
+
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
     }
 
     /// How far the fold has come; `None` before its first commit.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, TablesError> {
-        Ok(checkpoint::read(&mut *self.readers.acquire().await?).await?)
+        Ok(checkpoint::read(&mut self.readers.acquire().await?.db()).await?)
+    }
+
+    /// Whether nothing was folded into them since they were rebuilt.
+    pub(crate) async fn were_rebuilt(&self) -> Result<bool, TablesError> {
+        Ok(checkpoint::was_moved_by_rebuild(&mut self.readers.acquire().await?.db()).await?)
     }
 
     /// Row count and checksum of every folded table, all of one moment.
     pub async fn checksums(&self) -> Result<Vec<TableChecksum>, TablesError> {
-        let mut snapshot = self.readers.begin().await?;
-        Ok(checksum::of_all(&mut snapshot).await?)
+        let mut snapshot = self.readers.snapshot().await?;
+        Ok(checksum::of_all(&mut snapshot.db()).await?)
     }
 
     /// Closes all connections once their present work is done.

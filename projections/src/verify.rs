@@ -2,15 +2,18 @@
 
 use events::{Clock, EventLog, StreamSeq};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
+use crate::chain::ChainReport;
 use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::{self, TableChecksum};
-use crate::database::DbConnection;
+use crate::database::Db;
 use crate::error::FoldError;
 use crate::fork;
 use crate::rebuild::Progress;
-use crate::schema::{FOLDED_TABLES, FoldedTable};
-use crate::scratch::{OnProgress, Scratch};
+use crate::row::FoldedTable;
+use crate::schema::FOLDED_TABLES;
+use crate::scratch::{Folding, Scratch};
 use crate::tables::Tables;
 
 /// Differing rows named per table.
@@ -23,6 +26,9 @@ pub struct VerifyReport {
     pub seq: StreamSeq,
     /// Every folded table.
     pub tables: Vec<TableComparison>,
+    /// Whether the commits in the log are the ones that were written. The newest link of each chain is among the
+    /// tables, outside the log: a chain that was written anew from end to end shows as a difference there.
+    pub chain: ChainReport,
 }
 
 /// One table, live and folded anew.
@@ -39,9 +45,9 @@ pub struct TableComparison {
 }
 
 impl VerifyReport {
-    /// Whether every table is what the log says.
+    /// Whether every table is what the log says, and the log what was written.
     pub fn agrees(&self) -> bool {
-        self.tables.iter().all(|table| table.live == table.folded)
+        self.chain.holds() && self.tables.iter().all(|table| table.live == table.folded)
     }
 }
 
@@ -56,50 +62,55 @@ pub async fn verify(
     clock: &dyn Clock,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<VerifyReport, FoldError> {
-    let mut scratch = Scratch::beside(tables.path()).await?;
-    let outcome = verify_with(&mut scratch, log, tables, clock, progress).await;
+    let mut scratch = Scratch::fresh(tables.location(), "scratch").await?;
+    let mut folding = Folding {
+        log,
+        clock,
+        cancel: &CancellationToken::new(),
+        progress,
+    };
+    let outcome = verify_with(&mut scratch, &mut folding, tables).await;
     scratch.remove().await;
     outcome
 }
 
 async fn verify_with(
     scratch: &mut Scratch,
-    log: &dyn EventLog,
+    folding: &mut Folding<'_>,
     tables: &Tables,
-    clock: &dyn Clock,
-    progress: OnProgress<'_>,
 ) -> Result<VerifyReport, FoldError> {
     let live = tables.checkpoint().await?;
-    fork::check(log, live.as_ref(), &log.state().await?).await?;
+    fork::check(folding.log, live.as_ref(), &folding.log.state().await?).await?;
     scratch
-        .fold_until(log, clock, Checkpoint::seq_of(live.as_ref()), progress)
+        .fold_until(folding, Checkpoint::seq_of(live.as_ref()))
         .await?;
 
     // From here on the live tables stand still for us: the first read pins the snapshot, and the projector that goes
     // on writing is not held up by it. What it did while the copy was folded is little, so the snapshot is not old.
-    let mut snapshot = tables.readers().begin().await?;
-    let pinned = Checkpoint::seq_of(checkpoint::read(&mut snapshot).await?.as_ref());
+    let mut snapshot = tables.readers().snapshot().await?;
+    let pinned = Checkpoint::seq_of(checkpoint::read(&mut snapshot.db()).await?.as_ref());
     if pinned < scratch.seq() {
         let reason = "the tables were rebuilt while they were compared; try again".to_owned();
         return Err(FoldError::Retry { reason, source: None });
     }
-    scratch.fold_until(log, clock, pinned, progress).await?;
+    scratch.fold_until(folding, pinned).await?;
 
     let mut folded = scratch.tables().readers().acquire().await?;
     let mut comparisons = Vec::with_capacity(FOLDED_TABLES.len());
     for table in FOLDED_TABLES {
-        comparisons.push(compare(table, &mut snapshot, &mut folded).await?);
+        comparisons.push(compare(table, &mut snapshot.db(), &mut folded.db()).await?);
     }
     Ok(VerifyReport {
         seq: pinned,
         tables: comparisons,
+        chain: scratch.take_audit(),
     })
 }
 
 async fn compare(
     table: &FoldedTable,
-    live_db: &mut DbConnection,
-    folded_db: &mut DbConnection,
+    live_db: &mut Db<'_>,
+    folded_db: &mut Db<'_>,
 ) -> Result<TableComparison, sqlx::Error> {
     let live = checksum::of_table(live_db, table).await?;
     let folded = checksum::of_table(folded_db, table).await?;
@@ -118,8 +129,8 @@ async fn compare(
 
 async fn differing(
     table: &FoldedTable,
-    live_db: &mut DbConnection,
-    folded_db: &mut DbConnection,
+    live_db: &mut Db<'_>,
+    folded_db: &mut Db<'_>,
 ) -> Result<Vec<String>, sqlx::Error> {
     let live = checksum::of_rows(live_db, table).await?;
     let mut folded = checksum::of_rows(folded_db, table).await?;

@@ -1,7 +1,9 @@
-//! Real servers for tests: a nats-server on free ports with its own folder, gone on drop.
+//! Real servers for tests: a nats-server or a Postgres on free ports with a folder of its own, gone on drop.
 //!
-//! The binary is looked for in `DRAMATIS_NATS_SERVER`, then in the project's `.tools/bin`, then on `PATH`.
+//! The nats-server binary is looked for in `DRAMATIS_NATS_SERVER`, then in the project's `.tools/bin`, then on `PATH`.
 //! A test that cannot find it fails: it must never pass by running nothing.
+
+mod postgres;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -9,6 +11,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+pub use postgres::Postgres;
 
 /// How long a server may take to answer after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);

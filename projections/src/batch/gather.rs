@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use events::{Clock, CodecError, CommitStream, Delivery, LogError, StreamSeq};
+use events::{Clock, CodecError, Delivery, LogError, StreamSeq};
+use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +23,8 @@ pub(crate) struct Gather<'a> {
     pub(crate) commits_max: usize,
     /// Where the log was last known to end. Before it, a pause of the stream is no reason to close a batch.
     pub(crate) log_end: StreamSeq,
-    /// The last commit wanted.
-    pub(crate) stop_at: StreamSeq,
+    /// Whether the stream ends by itself where nothing more is wanted.
+    pub(crate) is_bounded: bool,
     /// How long to wait for a first commit.
     pub(crate) silence: Duration,
 }
@@ -46,7 +47,7 @@ impl Gather<'_> {
     /// folded before an error of the stream is looked at.
     pub(crate) async fn next(
         &self,
-        commits: &mut CommitStream,
+        commits: &mut BoxStream<'_, Result<Delivery, LogError>>,
         after: StreamSeq,
     ) -> (Vec<Delivery>, Result<Then, FoldError>) {
         let mut batch = Vec::new();
@@ -60,18 +61,17 @@ impl Gather<'_> {
         };
         let close_at = self.clock.monotonic() + BATCH_AGE_MAX;
         loop {
+            if item.is_none() && self.is_bounded {
+                return (batch, Ok(Then::Reached));
+            }
             match readable(item) {
                 // Sent again after a reconnect.
                 Ok(delivery) if delivery.seq() <= at => {}
-                Ok(delivery) if delivery.seq() > self.stop_at => return (batch, Ok(Then::Reached)),
                 Ok(delivery) => {
                     at = delivery.seq();
                     batch.push(delivery);
                 }
                 Err(error) => return (batch, Err(error)),
-            }
-            if at >= self.stop_at {
-                return (batch, Ok(Then::Reached));
             }
             let left = close_at.saturating_sub(self.clock.monotonic());
             if batch.len() >= self.commits_max || left.is_zero() {

@@ -2,61 +2,60 @@
 //! one step run side by side and come back in any order.
 
 use events::{CallId, Cause, PersonaId, TickId, ToolCalled, ToolFailed, ToolReturned};
-use sqlx::Row as _;
 
-use super::Place;
+use super::{Place, action_id, must_fit_key};
 use crate::column::bigint;
-use crate::database::DbConnection;
 use crate::error::FoldError;
 use crate::queries::CallResult;
+use crate::schema::Action;
+use crate::working_set::WorkingSet;
 
-pub(super) async fn called(
-    db: &mut DbConnection,
-    place: &Place<'_>,
-    called: &ToolCalled,
-) -> Result<(), FoldError> {
-    let id = format!("{}-{}-{}", called.tick_id, called.index, called.tool);
-    let inserted = sqlx::query(
-        "-- name: tool_called
-         INSERT INTO persona_actions (id, persona_id, tick_id, call_id, tool_name, module, input_hash, intent, mistake,
-                                      retry_of, result, created_at, stream_seq)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $11, $12)
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(&id)
-    .bind(place.persona()?.as_str())
-    .bind(called.tick_id.as_str())
-    .bind(called.call_id.as_str())
-    .bind(&called.tool)
-    .bind(&called.module)
-    .bind(&called.input_hash)
-    .bind(called.intent.as_str())
-    .bind(&called.mistake)
-    .bind(called.retry_of.as_ref().map(CallId::as_str))
-    .bind(called.called_at.as_microsecond())
-    .bind(bigint(place.seq.0))
-    .execute(&mut *db)
-    .await?;
-    if inserted.rows_affected() == 1 {
-        return Ok(());
+pub(super) fn called(set: &mut WorkingSet, place: &Place<'_>, called: &ToolCalled) -> Result<(), FoldError> {
+    let persona = place.persona()?;
+    must_fit_key("tool's name", &called.tool)?;
+    let id = action_id(called);
+    if let Some(earlier) = set.actions.get(&id)? {
+        // The same call reported again is the same row; another call in its place would be lost in silence.
+        if earlier.call_id == called.call_id.as_str() && earlier.tick_id == called.tick_id.as_str() {
+            return Ok(());
+        }
+        return Err(FoldError::park(format!(
+            "row {id} is that of call {} already",
+            earlier.call_id
+        )));
     }
-    // The same call reported again is the same row; another call in its place would be lost in silence.
-    let row = sqlx::query("SELECT call_id FROM persona_actions WHERE id = $1")
-        .bind(&id)
-        .fetch_one(db)
-        .await?;
-    let earlier: String = row.try_get("call_id")?;
-    if earlier == called.call_id.as_str() {
-        Ok(())
-    } else {
-        Err(FoldError::park(format!(
-            "row {id} is that of call {earlier} already"
-        )))
+    if let Some(earlier) = set
+        .actions
+        .of_call(called.tick_id.as_str(), called.call_id.as_str())?
+    {
+        return Err(FoldError::park(format!(
+            "call {} is row {} already",
+            called.call_id, earlier.id
+        )));
     }
+    set.actions.put(Action {
+        id,
+        persona_id: persona.to_string(),
+        tick_id: called.tick_id.to_string(),
+        call_id: called.call_id.to_string(),
+        tool_name: called.tool.clone(),
+        module: called.module.clone(),
+        input_hash: called.input_hash.clone(),
+        intent: called.intent.as_str().to_owned(),
+        mistake: called.mistake.clone(),
+        retry_of: called.retry_of.as_ref().map(CallId::to_string),
+        result: CallResult::Pending,
+        error_message: None,
+        cause: None,
+        latency_ms: None,
+        created_at: called.called_at.as_microsecond(),
+        stream_seq: bigint(place.seq.0),
+    });
+    Ok(())
 }
 
-pub(super) async fn returned(
-    db: &mut DbConnection,
+pub(super) fn returned(
+    set: &mut WorkingSet,
     place: &Place<'_>,
     returned: &ToolReturned,
 ) -> Result<(), FoldError> {
@@ -66,23 +65,17 @@ pub(super) async fn returned(
         cause: None,
         latency_ms: returned.latency_ms,
     };
-    outcome
-        .of_call(db, place, &returned.tick_id, &returned.call_id)
-        .await
+    outcome.of_call(set, place, &returned.tick_id, &returned.call_id)
 }
 
-pub(super) async fn failed(
-    db: &mut DbConnection,
-    place: &Place<'_>,
-    failed: &ToolFailed,
-) -> Result<(), FoldError> {
+pub(super) fn failed(set: &mut WorkingSet, place: &Place<'_>, failed: &ToolFailed) -> Result<(), FoldError> {
     let outcome = Outcome {
         result: CallResult::Error,
         error: Some(&failed.error),
         cause: Some(failed.cause),
         latency_ms: failed.latency_ms,
     };
-    outcome.of_call(db, place, &failed.tick_id, &failed.call_id).await
+    outcome.of_call(set, place, &failed.tick_id, &failed.call_id)
 }
 
 struct Outcome<'a> {
@@ -94,72 +87,45 @@ struct Outcome<'a> {
 
 impl Outcome<'_> {
     /// The first outcome of a call stands; an outcome of a call that was never made does not fit.
-    async fn of_call(
+    fn of_call(
         &self,
-        db: &mut DbConnection,
+        set: &mut WorkingSet,
         place: &Place<'_>,
         tick: &TickId,
         call: &CallId,
     ) -> Result<(), FoldError> {
         let persona = place.persona()?;
-        let updated = sqlx::query(
-            "-- name: call_ended
-             UPDATE persona_actions
-             SET result = $4,
-                 error_message = $5,
-                 cause = $6,
-                 latency_ms = $7
-             WHERE tick_id = $1
-               AND call_id = $2
-               AND persona_id = $3
-               AND result IN ('pending', 'unknown')",
-        )
-        .bind(tick.as_str())
-        .bind(call.as_str())
-        .bind(persona.as_str())
-        .bind(self.result.as_str())
-        .bind(self.error)
-        .bind(self.cause.map(Cause::as_str))
-        .bind(self.latency_ms.map(bigint))
-        .execute(&mut *db)
-        .await?;
-        if updated.rows_affected() == 1 {
+        let action = set.actions.of_call(tick.as_str(), call.as_str())?;
+        let Some(action) = action.filter(|action| action.persona_id == persona.as_str()) else {
+            return Err(FoldError::park(format!(
+                "call {call} was never made in tick {tick}"
+            )));
+        };
+        if !matches!(action.result, CallResult::Pending | CallResult::Unknown) {
             return Ok(());
         }
-        let known = sqlx::query(
-            "SELECT 1 FROM persona_actions WHERE tick_id = $1 AND call_id = $2 AND persona_id = $3",
-        )
-        .bind(tick.as_str())
-        .bind(call.as_str())
-        .bind(persona.as_str())
-        .fetch_optional(db)
-        .await?;
-        match known {
-            Some(_) => Ok(()),
-            None => Err(FoldError::park(format!(
-                "call {call} was never made in tick {tick}"
-            ))),
-        }
+        let id = action.id.clone();
+        set.actions.change(&id, |action| {
+            action.result = self.result;
+            action.error_message = self.error.map(str::to_owned);
+            action.cause = self.cause.map(|cause| cause.as_str().to_owned());
+            action.latency_ms = self.latency_ms.map(bigint);
+        })
     }
 }
 
 /// Calls of an ended tick without an outcome: nobody knows what came of them, and nobody will.
-pub(super) async fn left_without_outcome(
-    db: &mut DbConnection,
+pub(super) fn left_without_outcome(
+    set: &mut WorkingSet,
     persona: &PersonaId,
     tick: &TickId,
 ) -> Result<(), FoldError> {
-    sqlx::query(
-        "-- name: left_without_outcome
-         UPDATE persona_actions
-         SET result = 'unknown'
-         WHERE tick_id = $1
-           AND persona_id = $2
-           AND result = 'pending'",
-    )
-    .bind(tick.as_str())
-    .bind(persona.as_str())
-    .execute(db)
-    .await?;
+    for id in set.actions.pending_of(tick.as_str())? {
+        set.actions.change(&id, |action| {
+            if action.persona_id == persona.as_str() {
+                action.result = CallResult::Unknown;
+            }
+        })?;
+    }
     Ok(())
 }

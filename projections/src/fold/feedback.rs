@@ -2,100 +2,84 @@
 
 use events::{Rated, RatingFailed, TickId};
 
-use super::Place;
+use super::{Place, feedback_id, must_fit_key};
 use crate::column::{bigint, json_text};
-use crate::database::DbConnection;
-use crate::error::{FoldError, Stage};
+use crate::error::FoldError;
+use crate::schema::Feedback;
+use crate::working_set::WorkingSet;
 
-pub(super) async fn rated(db: &mut DbConnection, place: &Place<'_>, rated: &Rated) -> Result<(), FoldError> {
+/// The stars there are.
+const STARS: std::ops::RangeInclusive<u8> = 1..=5;
+
+pub(super) fn rated(set: &mut WorkingSet, place: &Place<'_>, rated: &Rated) -> Result<(), FoldError> {
+    if !STARS.contains(&rated.rating) {
+        return Err(FoldError::park(format!("{} stars are not 1 to 5", rated.rating)));
+    }
+    if rated
+        .friction
+        .is_some_and(|friction| !(0.0..=1.0).contains(&friction))
+    {
+        return Err(FoldError::park("friction is not between 0 and 1"));
+    }
     let feedback = Feedback {
-        state: "rated",
         rating: Some(i64::from(rated.rating)),
-        notes: &rated.notes,
-        source: Some(rated.source.as_str()),
+        state: "rated".to_owned(),
+        notes: rated.notes.clone(),
+        source: Some(rated.source.as_str().to_owned()),
         evidence: json_text(&rated.evidence)?,
         friction: rated.friction,
         rubric_version: Some(i64::from(rated.rubric_version)),
+        ..blank(place, &rated.tick_id, &rated.module)?
     };
-    feedback.write(db, place, &rated.tick_id, &rated.module).await
+    write(set, feedback)
 }
 
-pub(super) async fn failed(
-    db: &mut DbConnection,
+pub(super) fn failed(
+    set: &mut WorkingSet,
     place: &Place<'_>,
     failed: &RatingFailed,
 ) -> Result<(), FoldError> {
     let feedback = Feedback {
-        state: "failed",
+        state: "failed".to_owned(),
+        notes: failed.reason.clone(),
+        ..blank(place, &failed.tick_id, &failed.module)?
+    };
+    write(set, feedback)
+}
+
+/// A row that says nothing yet.
+fn blank(place: &Place<'_>, tick: &TickId, module: &str) -> Result<Feedback, FoldError> {
+    must_fit_key("module's name", module)?;
+    Ok(Feedback {
+        id: feedback_id(tick, module),
+        persona_id: place.persona()?.to_string(),
+        tick_id: tick.to_string(),
+        module: module.to_owned(),
         rating: None,
-        notes: &failed.reason,
+        state: String::new(),
+        notes: String::new(),
         source: None,
         evidence: "[]".to_owned(),
         friction: None,
         rubric_version: None,
-    };
-    feedback.write(db, place, &failed.tick_id, &failed.module).await
+        created_at: place.time.as_microsecond(),
+        stream_seq: bigint(place.seq.0),
+    })
 }
 
-struct Feedback<'a> {
-    state: &'static str,
-    rating: Option<i64>,
-    notes: &'a str,
-    source: Option<&'static str>,
-    evidence: String,
-    friction: Option<f64>,
-    rubric_version: Option<i64>,
-}
-
-impl Feedback<'_> {
-    async fn write(
-        &self,
-        db: &mut DbConnection,
-        place: &Place<'_>,
-        tick: &TickId,
-        module: &str,
-    ) -> Result<(), FoldError> {
-        let id = format!("{tick}-{module}");
-        let persona = place.persona()?;
-        let written = sqlx::query(
-            "-- name: module_rated
-             INSERT INTO persona_feedback (id, persona_id, tick_id, module, rating, state, notes, source, evidence,
-                                           friction, rubric_version, created_at, stream_seq)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-             ON CONFLICT (id) DO UPDATE
-             SET rating = excluded.rating,
-                 state = excluded.state,
-                 notes = excluded.notes,
-                 source = excluded.source,
-                 evidence = excluded.evidence,
-                 friction = excluded.friction,
-                 rubric_version = excluded.rubric_version,
-                 created_at = excluded.created_at,
-                 stream_seq = excluded.stream_seq
-             WHERE persona_feedback.persona_id = excluded.persona_id",
-        )
-        .bind(&id)
-        .bind(persona.as_str())
-        .bind(tick.as_str())
-        .bind(module)
-        .bind(self.rating)
-        .bind(self.state)
-        .bind(self.notes)
-        .bind(self.source)
-        .bind(&self.evidence)
-        .bind(self.friction)
-        .bind(self.rubric_version)
-        .bind(place.time.as_microsecond())
-        .bind(bigint(place.seq.0))
-        .execute(db)
-        .await?;
-        if written.rows_affected() == 1 {
-            Ok(())
-        } else {
-            Err(FoldError::Park {
-                stage: Stage::Fold,
-                reason: format!("row {id} is another persona's"),
-            })
+fn write(set: &mut WorkingSet, feedback: Feedback) -> Result<(), FoldError> {
+    if let Some(earlier) = set.feedback.get(feedback.id.as_str())? {
+        if earlier.persona_id != feedback.persona_id {
+            return Err(FoldError::park(format!(
+                "row {} is another persona's",
+                feedback.id
+            )));
+        }
+        // Two ticks and modules may spell the same row id; then it is not the same rating.
+        if earlier.tick_id != feedback.tick_id {
+            return Err(FoldError::park(format!("row {} is of another tick", feedback.id)));
         }
     }
+    set.feedback.put(feedback);
+    Ok(())
 }

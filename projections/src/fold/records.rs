@@ -1,68 +1,58 @@
 //! App data: field by field, the last writer wins.
 
-use std::collections::BTreeMap;
+use events::{RecordChanged, RecordOp};
 
-use events::{FieldWrite, RecordChanged, RecordOp};
-
-use super::Place;
-use crate::column::{self, bigint, json_text};
-use crate::database::DbConnection;
+use super::{Place, must_fit_key};
+use crate::column::bigint;
 use crate::error::FoldError;
+use crate::row::RecordFields;
+use crate::schema::Record;
+use crate::working_set::WorkingSet;
 
-/// The fields of a record, each with the time it was written.
-type Fields = BTreeMap<String, FieldWrite>;
-
-pub(super) async fn changed(
-    db: &mut DbConnection,
+pub(super) fn changed(
+    set: &mut WorkingSet,
     place: &Place<'_>,
     changed: &RecordChanged,
 ) -> Result<(), FoldError> {
     place.is_about_space(&changed.space_id)?;
-    let stored = sqlx::query(
-        "-- name: record_fields
-         SELECT fields
-         FROM records
-         WHERE space_id = $1
-           AND table_name = $2
-           AND record_id = $3",
-    )
-    .bind(changed.space_id.as_str())
-    .bind(&changed.table)
-    .bind(changed.record_id.as_str())
-    .fetch_optional(&mut *db)
-    .await?;
-    let stored: Fields = stored.map_or(Ok(Fields::new()), |row| column::json(&row, "fields"))?;
-    let deleted_at = (changed.op == RecordOp::Delete).then(|| changed.changed_at.as_microsecond());
-    sqlx::query(
-        "-- name: record_changed
-         INSERT INTO records (space_id, table_name, record_id, fields, actor, created_at, updated_at, deleted_at,
-                              first_seq, last_seq)
-         VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $8)
-         ON CONFLICT (space_id, table_name, record_id) DO UPDATE
-         SET fields = excluded.fields,
-             actor = excluded.actor,
-             updated_at = CASE WHEN records.updated_at > excluded.updated_at
-                               THEN records.updated_at
-                               ELSE excluded.updated_at END,
-             deleted_at = COALESCE(records.deleted_at, excluded.deleted_at),
-             last_seq = excluded.last_seq",
-    )
-    .bind(changed.space_id.as_str())
-    .bind(&changed.table)
-    .bind(changed.record_id.as_str())
-    .bind(json_text(&merged(stored, &changed.fields))?)
-    .bind(changed.actor.as_str())
-    .bind(changed.changed_at.as_microsecond())
-    .bind(deleted_at)
-    .bind(bigint(place.seq.0))
-    .execute(db)
-    .await?;
+    must_fit_key("table's name", &changed.table)?;
+    let key = (
+        changed.space_id.to_string(),
+        changed.table.clone(),
+        changed.record_id.to_string(),
+    );
+    let seq = bigint(place.seq.0);
+    let changed_at = changed.changed_at.as_microsecond();
+    let deleted_at = (changed.op == RecordOp::Delete).then_some(changed_at);
+    let record = match set.records.get(&key)? {
+        Some(stored) => Record {
+            fields: merged(stored.fields.clone(), &changed.fields),
+            actor: changed.actor.to_string(),
+            updated_at: stored.updated_at.max(changed_at),
+            deleted_at: stored.deleted_at.or(deleted_at),
+            last_seq: seq,
+            ..stored.clone()
+        },
+        None => Record {
+            space_id: key.0,
+            table_name: key.1,
+            record_id: key.2,
+            fields: changed.fields.clone(),
+            actor: changed.actor.to_string(),
+            created_at: changed_at,
+            updated_at: changed_at,
+            deleted_at,
+            first_seq: seq,
+            last_seq: seq,
+        },
+    };
+    set.records.put(record);
     Ok(())
 }
 
 /// `stored` with `written` laid over it: a field takes the value with the later time, and of two with the same time
 /// the one that stands later in the log.
-fn merged(mut stored: Fields, written: &Fields) -> Fields {
+fn merged(mut stored: RecordFields, written: &RecordFields) -> RecordFields {
     for (name, write) in written {
         let is_newer = stored.get(name).is_none_or(|earlier| earlier.at <= write.at);
         if is_newer {
@@ -75,6 +65,7 @@ fn merged(mut stored: Fields, written: &Fields) -> Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use events::FieldWrite;
     use jiff::Timestamp;
     use proptest::prelude::*;
 
@@ -85,7 +76,7 @@ mod tests {
         }
     }
 
-    fn fields(writes: &[(&str, u32, i64)]) -> Fields {
+    fn fields(writes: &[(&str, u32, i64)]) -> RecordFields {
         writes
             .iter()
             .map(|(name, value, second)| ((*name).to_owned(), field(*value, *second)))
@@ -111,12 +102,12 @@ mod tests {
         /// Two devices that wrote at different times agree, whoever reached the log first.
         #[test]
         fn writes_of_different_times_commute(writes in proptest::collection::btree_map(0i64..1_000, (0u8..3, 0u32..9), 2..12)) {
-            let writes: Vec<Fields> = writes
+            let writes: Vec<RecordFields> = writes
                 .iter()
                 .map(|(second, (name, value))| fields(&[(&format!("f{name}"), *value, *second)]))
                 .collect();
-            let forwards = writes.iter().fold(Fields::new(), merged);
-            let backwards = writes.iter().rev().fold(Fields::new(), merged);
+            let forwards = writes.iter().fold(RecordFields::new(), merged);
+            let backwards = writes.iter().rev().fold(RecordFields::new(), merged);
             prop_assert_eq!(forwards, backwards);
         }
     }

@@ -1,11 +1,13 @@
 //! What others see of a projector: how far it is, whether it goes on, and waiting for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use events::StreamSeq;
 use metrics::{describe_gauge, gauge};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::checkpoint::NAME;
 
@@ -13,6 +15,40 @@ use crate::checkpoint::NAME;
 #[derive(Debug, Clone)]
 pub struct ProjectorHandle {
     status: watch::Receiver<ProjectorStatus>,
+    waiting: Arc<Waiting>,
+}
+
+/// Who waits for the tables: a projector that stands by looks more often while somebody does.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    count: AtomicUsize,
+    begun: Notify,
+}
+
+impl Waiting {
+    pub(super) fn is_any(&self) -> bool {
+        self.count.load(Ordering::SeqCst) > 0
+    }
+
+    /// Returns when somebody begins to wait.
+    pub(super) async fn begun(&self) {
+        self.begun.notified().await;
+    }
+
+    /// Counts one who waits until the result is dropped.
+    fn one(&self) -> One<'_> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.begun.notify_one();
+        One(self)
+    }
+}
+
+struct One<'a>(&'a Waiting);
+
+impl Drop for One<'_> {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What a projector is doing.
@@ -37,6 +73,8 @@ pub enum ProjectorState {
     Starting,
     /// It folds, or waits to be able to.
     Running,
+    /// Another one folds, in this process or elsewhere; it follows that one and takes over when it stops.
+    Standby,
     /// It has stopped, and a person must act.
     Halted,
 }
@@ -67,6 +105,11 @@ impl ProjectorStatus {
         };
     }
 
+    pub(super) fn stand_by_at(&mut self, seq: StreamSeq, parked: u64) {
+        self.run_at(seq, parked);
+        self.state = ProjectorState::Standby;
+    }
+
     pub(super) fn halt(&mut self, reason: String) {
         self.state = ProjectorState::Halted;
         self.reason = Some(reason);
@@ -74,16 +117,20 @@ impl ProjectorStatus {
 }
 
 impl ProjectorHandle {
-    pub(super) fn new(status: watch::Receiver<ProjectorStatus>) -> Self {
-        Self { status }
+    pub(super) fn new(status: watch::Receiver<ProjectorStatus>, waiting: Arc<Waiting>) -> Self {
+        Self { status, waiting }
     }
 
-    /// Waits until the tables hold the commit at `seq`, and says how far they are then. The limit is real time,
+    /// Waits until the tables hold the commit at `seq`, whoever folds it, and says how far they are then. The limit is real time,
     /// whatever the virtual day: somebody is waiting for an answer.
     ///
     /// # Errors
     /// [`WaitTimeout`] after `timeout`, and at once when the projector has halted or is gone.
     pub async fn wait_for(&self, seq: StreamSeq, timeout: Duration) -> Result<StreamSeq, WaitTimeout> {
+        if self.seq() >= seq {
+            return Ok(self.seq());
+        }
+        let _one = self.waiting.one();
         let mut status = self.status.clone();
         let passed_or_over =
             status.wait_for(|status| status.seq >= seq || status.state == ProjectorState::Halted);

@@ -3,10 +3,9 @@
 use events::{CallId, Cause, Intent, PersonaId, StreamSeq, TickId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
 
 use crate::column;
-use crate::database::DbRow;
+use crate::database::{DbRow, query, query_per};
 use crate::tables::{Tables, TablesError};
 
 /// What came of a call.
@@ -75,7 +74,7 @@ pub struct ActionRow {
 impl Tables {
     /// How many calls `persona` made at or after `since`.
     pub async fn actions_since(&self, persona: &PersonaId, since: Timestamp) -> Result<u64, TablesError> {
-        let row = sqlx::query(
+        let row = query(
             "-- name: actions_since
              SELECT COUNT(*) AS actions
              FROM persona_actions
@@ -95,7 +94,7 @@ impl Tables {
         persona: &PersonaId,
         limit: u32,
     ) -> Result<Vec<ActionRow>, TablesError> {
-        let rows = sqlx::query(
+        let rows = query(
             "-- name: recent_actions
              SELECT id,
                     persona_id,
@@ -129,13 +128,16 @@ impl Tables {
 
     /// Those of `ids` that are rows already, so that a batch reported twice is written once.
     pub async fn existing_action_ids(&self, ids: &[String]) -> Result<Vec<String>, TablesError> {
-        let rows = sqlx::query(
-            "-- name: existing_action_ids
-             SELECT id
-             FROM persona_actions
-             WHERE id IN (SELECT value FROM json_each($1))",
-        )
-        .bind(column::json_text(&ids)?)
+        let rows = query_per(|among| {
+            format!(
+                "-- name: existing_action_ids
+                 SELECT id
+                 FROM persona_actions
+                 WHERE id {}",
+                among.placeholder(1)
+            )
+        })
+        .bind(ids.to_vec())
         .fetch_all(self.readers())
         .await?;
         Ok(rows

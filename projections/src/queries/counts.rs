@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::column;
+use crate::database::query;
 use crate::tables::{Tables, TablesError};
 
 /// Row counts, all as of the same commit.
@@ -39,8 +40,8 @@ pub struct TableCounts {
 impl Tables {
     /// Counts every table in one snapshot.
     pub async fn counts(&self) -> Result<TableCounts, TablesError> {
-        let mut snapshot = self.readers().begin().await?;
-        let row = sqlx::query(
+        let mut snapshot = self.readers().snapshot().await?;
+        let row = query(
             "-- name: counts
              SELECT (SELECT COUNT(*) FROM personas) AS personas,
                     (SELECT COUNT(*) FROM persona_actions) AS actions,
@@ -54,9 +55,9 @@ impl Tables {
                     (SELECT COUNT(*) FROM refusals) AS refusals,
                     (SELECT COUNT(*) FROM parked_events) AS parked",
         )
-        .fetch_one(&mut *snapshot)
+        .fetch_one(&mut snapshot.db())
         .await?;
-        let checkpoint = checkpoint::read(&mut snapshot).await?;
+        let checkpoint = checkpoint::read(&mut snapshot.db()).await?;
         Ok(TableCounts {
             personas: column::count(&row, "personas")?,
             actions: column::count(&row, "actions")?,

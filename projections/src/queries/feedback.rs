@@ -2,9 +2,9 @@
 
 use events::PersonaId;
 use serde::Serialize;
-use sqlx::Row as _;
 
 use crate::column;
+use crate::database::{query, query_per};
 use crate::tables::{Tables, TablesError};
 
 /// One persona's ratings of one module.
@@ -21,7 +21,7 @@ pub struct ModuleFeedback {
 impl Tables {
     /// Mean rating and count per module that `persona` has rated, by module name.
     pub async fn feedback_by_module(&self, persona: &PersonaId) -> Result<Vec<ModuleFeedback>, TablesError> {
-        let rows = sqlx::query(
+        let rows = query(
             "-- name: feedback_by_module
              SELECT module,
                     CAST(AVG(rating) AS DOUBLE PRECISION) AS avg_rating,
@@ -48,13 +48,16 @@ impl Tables {
 
     /// Those of `ids` that are rows already, so that a batch reported twice is written once.
     pub async fn existing_feedback_ids(&self, ids: &[String]) -> Result<Vec<String>, TablesError> {
-        let rows = sqlx::query(
-            "-- name: existing_feedback_ids
-             SELECT id
-             FROM persona_feedback
-             WHERE id IN (SELECT value FROM json_each($1))",
-        )
-        .bind(column::json_text(&ids)?)
+        let rows = query_per(|among| {
+            format!(
+                "-- name: existing_feedback_ids
+                 SELECT id
+                 FROM persona_feedback
+                 WHERE id {}",
+                among.placeholder(1)
+            )
+        })
+        .bind(ids.to_vec())
         .fetch_all(self.readers())
         .await?;
         Ok(rows

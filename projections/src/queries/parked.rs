@@ -2,9 +2,9 @@
 
 use events::{CommitId, StreamSeq};
 use serde::Serialize;
-use sqlx::Row as _;
 
 use crate::column;
+use crate::database::query;
 use crate::error::Stage;
 use crate::tables::{Tables, TablesError};
 
@@ -26,7 +26,7 @@ pub struct ParkedRow {
 impl Tables {
     /// Every parked commit, oldest first.
     pub async fn parked(&self) -> Result<Vec<ParkedRow>, TablesError> {
-        let rows = sqlx::query(
+        let rows = query(
             "-- name: parked
              SELECT seq,
                     commit_id,
@@ -53,7 +53,7 @@ impl Tables {
 
     /// How many there are.
     pub(crate) async fn parked_count(&self) -> Result<u64, TablesError> {
-        let row = sqlx::query("SELECT COUNT(*) AS parked FROM parked_events")
+        let row = query("SELECT COUNT(*) AS parked FROM parked_events")
             .fetch_one(self.readers())
             .await?;
         Ok(column::count(&row, "parked")?)

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use events::{Cadence, PersonaId};
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::Row as _;
 
 use crate::column;
-use crate::database::DbRow;
+use crate::database::{DbRow, query};
 use crate::tables::{Tables, TablesError};
 
 /// A persona as of its latest revision.
@@ -45,7 +44,7 @@ pub struct PersonaRow {
 impl Tables {
     /// All personas in the order of their enrolment.
     pub async fn personas(&self) -> Result<Vec<PersonaRow>, TablesError> {
-        let rows = sqlx::query(
+        let rows = query(
             "-- name: personas
              SELECT personas.*,
                     (SELECT COUNT(*) FROM ticks WHERE ticks.persona_id = personas.id) AS ticks
@@ -60,7 +59,7 @@ impl Tables {
 
     /// The persona `id`.
     pub async fn persona(&self, id: &PersonaId) -> Result<Option<PersonaRow>, TablesError> {
-        let row = sqlx::query(
+        let row = query(
             "-- name: persona
              SELECT personas.*,
                     (SELECT COUNT(*) FROM ticks WHERE ticks.persona_id = personas.id) AS ticks
@@ -75,7 +74,7 @@ impl Tables {
 
     /// The persona with that email; of several, which only a mistake in the log can make, the latest enrolled.
     pub async fn persona_by_email(&self, email: &str) -> Result<Option<PersonaRow>, TablesError> {
-        let row = sqlx::query(
+        let row = query(
             "-- name: persona_by_email
              SELECT personas.*,
                     (SELECT COUNT(*) FROM ticks WHERE ticks.persona_id = personas.id) AS ticks

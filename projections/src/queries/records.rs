@@ -6,10 +6,9 @@ use events::{FieldWrite, RecordId, SpaceId, StreamSeq};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::Row as _;
 
 use crate::column;
-use crate::database::DbRow;
+use crate::database::{DbRow, query};
 use crate::tables::{Tables, TablesError};
 
 /// A record with the value each field was last given.
@@ -39,7 +38,7 @@ impl Tables {
         table: &str,
         id: &RecordId,
     ) -> Result<Option<RecordRow>, TablesError> {
-        let row = sqlx::query(
+        let row = query(
             "-- name: record
              SELECT record_id,
                     fields,
@@ -63,7 +62,7 @@ impl Tables {
 
     /// The records of `table` in `space`, oldest first, deleted ones left out.
     pub async fn records(&self, space: &SpaceId, table: &str) -> Result<Vec<RecordRow>, TablesError> {
-        let rows = sqlx::query(
+        let rows = query(
             "-- name: records
              SELECT record_id,
                     fields,

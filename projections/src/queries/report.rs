@@ -129,13 +129,13 @@ impl Tables {
     /// Sums up what was folded from commits after `since`, in one snapshot; [`StreamSeq::ZERO`] for everything.
     pub async fn report(&self, since: StreamSeq) -> Result<DayReport, TablesError> {
         let since = column::bigint(since.0);
-        let mut snapshot = self.readers().begin().await?;
+        let mut snapshot = self.readers().snapshot().await?;
         Ok(DayReport {
-            personas: personas::days(&mut snapshot, since).await?,
-            modules: modules::days(&mut snapshot, since).await?,
-            failing_tools: tools::failures(&mut snapshot, since).await?,
-            newcomers: tools::stumbles(&mut snapshot, since).await?,
-            as_of_seq: Checkpoint::seq_of(checkpoint::read(&mut snapshot).await?.as_ref()),
+            personas: personas::days(&mut snapshot.db(), since).await?,
+            modules: modules::days(&mut snapshot.db(), since).await?,
+            failing_tools: tools::failures(&mut snapshot.db(), since).await?,
+            newcomers: tools::stumbles(&mut snapshot.db(), since).await?,
+            as_of_seq: Checkpoint::seq_of(checkpoint::read(&mut snapshot.db()).await?.as_ref()),
         })
     }
 }

@@ -202,7 +202,7 @@ async fn a_failed_rating_has_no_number_and_six_stars_are_refused() {
     let feedback = bench.tables.feedback_by_module(&id("anna")).await.unwrap();
     assert_eq!(feedback.len(), 1, "{feedback:?}");
     assert_eq!((feedback[0].module.as_str(), feedback[0].count), ("todo", 1));
-    let mut db = raw(bench.tables.path()).await;
+    let mut db = raw(bench.tables.path().unwrap()).await;
     let row = sqlx::query("SELECT rating, state, notes, source FROM persona_feedback WHERE id = 't-notes'")
         .fetch_one(&mut db)
         .await

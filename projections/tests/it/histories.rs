@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::support::*;
 
 /// One thing that happens; most orders of them make sense, and those that do not are to be parked alike.
-fn happening() -> impl Strategy<Value = (Subject, Vec<Event>)> {
+pub fn happening() -> impl Strategy<Value = (Subject, Vec<Event>)> {
     let persona = prop::sample::select(vec!["anna", "ben"]);
     let number = 0u32..3;
     (0u8..12, persona, number.clone(), number, 0i64..9).prop_map(|(kind, name, tick, call, second)| {

@@ -89,8 +89,11 @@ async fn purging_an_erased_persona_from_the_log_is_no_fork_even_at_its_end() {
     assert!(log.at(end).await.unwrap().is_none());
 
     // What is left is anna's day alone, and the tables say the same.
-    let only_anna = reference(log_of(day_of("anna")).await).await;
-    assert_eq!(bench.tables.checksums().await.unwrap(), only_anna);
+    let only_anna = without_chain_heads(reference(log_of(day_of("anna")).await).await);
+    assert_eq!(
+        without_chain_heads(bench.tables.checksums().await.unwrap()),
+        only_anna
+    );
     let report = verify(log.as_ref(), &bench.tables, clock().as_ref(), &mut quiet)
         .await
         .unwrap();
@@ -98,7 +101,10 @@ async fn purging_an_erased_persona_from_the_log_is_no_fork_even_at_its_end() {
     let report = rebuild(log.as_ref(), &bench.tables, clock().as_ref(), &mut quiet)
         .await
         .unwrap();
-    assert_eq!((report.seq, report.tables), (StreamSeq(7), only_anna));
+    assert_eq!(
+        (report.seq, without_chain_heads(report.tables)),
+        (StreamSeq(7), only_anna)
+    );
 
     live(log.as_ref(), "cleo").await;
     fold_to_end(log.clone(), &bench.tables, 5).await.unwrap();

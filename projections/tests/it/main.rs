@@ -7,6 +7,7 @@ mod folds;
 mod fork;
 mod histories;
 mod jetstream;
+mod postgres;
 mod projector;
 mod queries;
 mod rebuild;

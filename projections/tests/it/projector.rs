@@ -20,7 +20,7 @@ use crate::support::*;
 #[tokio::test]
 async fn two_projectors_on_one_database_fold_each_commit_once() {
     let bench = Bench::new().await;
-    let elsewhere = Tables::open(bench.tables.path()).await.unwrap();
+    let elsewhere = Tables::open(bench.tables.path().unwrap()).await.unwrap();
     let log = log_of(day_of("anna")).await;
     let cancel = CancellationToken::new();
     let (one, one_handle) = Projector::new(log.clone(), bench.tables.clone(), clock());
@@ -223,11 +223,21 @@ async fn tables_of_a_newer_program_are_not_opened() {
              VALUES (9999, 'from the future', TRUE, x'00', 0)",
         )
         .await;
-    let error = Tables::open(bench.tables.path()).await.unwrap_err();
+    let error = Tables::open(bench.tables.path().unwrap()).await.unwrap_err();
     assert!(
         matches!(error, TablesError::NewerSchema { version: 9999, .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_may_be_opened_by_many_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tables.db");
+    let opened = futures::future::join_all((0..8).map(|_| Tables::open(&path))).await;
+    for tables in opened {
+        assert_eq!(tables.unwrap().counts().await.unwrap().personas, 0);
+    }
 }
 
 #[tokio::test]

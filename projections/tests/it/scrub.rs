@@ -44,7 +44,7 @@ async fn rows_that_were_deleted_are_in_no_file_and_the_others_are_as_they_were()
 async fn a_reader_that_keeps_an_old_page_is_told_of_and_not_passed_over() {
     use sqlx::Connection as _;
     let (bench, _) = Bench::folded(day_of("anna")).await;
-    let mut reader = raw(bench.tables.path()).await;
+    let mut reader = raw(bench.tables.path().unwrap()).await;
     let mut reading = reader.begin().await.unwrap();
     sqlx::query("SELECT * FROM personas")
         .fetch_all(&mut *reading)

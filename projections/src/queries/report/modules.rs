@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
-
 use super::ModuleDay;
 use crate::column;
-use crate::database::DbConnection;
+use crate::database::{Db, query};
 
-pub(super) async fn days(db: &mut DbConnection, since: i64) -> Result<Vec<ModuleDay>, sqlx::Error> {
+pub(super) async fn days(db: &mut Db<'_>, since: i64) -> Result<Vec<ModuleDay>, sqlx::Error> {
     let mut days: BTreeMap<String, ModuleDay> = BTreeMap::new();
-    let used = sqlx::query(
+    let used = query(
         "-- name: modules_used
          SELECT module,
                 COUNT(*) AS calls,
@@ -27,7 +25,7 @@ pub(super) async fn days(db: &mut DbConnection, since: i64) -> Result<Vec<Module
         day.calls = column::count(row, "calls")?;
         day.errors = column::count(row, "errors")?;
     }
-    let rated = sqlx::query(
+    let rated = query(
         "-- name: modules_rated
          SELECT module,
                 COUNT(rating) AS ratings,

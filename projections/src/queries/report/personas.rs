@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
-
 use super::{ModuleStars, PersonaDay};
 use crate::column;
-use crate::database::DbConnection;
+use crate::database::{Db, query};
 
-pub(super) async fn days(db: &mut DbConnection, since: i64) -> Result<Vec<PersonaDay>, sqlx::Error> {
+pub(super) async fn days(db: &mut Db<'_>, since: i64) -> Result<Vec<PersonaDay>, sqlx::Error> {
     let mut ratings = latest_ratings(db, since).await?;
-    let rows = sqlx::query(
+    let rows = query(
         "-- name: report_personas
          SELECT personas.id,
                 personas.email,
@@ -69,10 +67,10 @@ pub(super) async fn days(db: &mut DbConnection, since: i64) -> Result<Vec<Person
 
 /// The latest rating of each persona and module, by persona.
 async fn latest_ratings(
-    db: &mut DbConnection,
+    db: &mut Db<'_>,
     since: i64,
 ) -> Result<BTreeMap<String, Vec<ModuleStars>>, sqlx::Error> {
-    let rows = sqlx::query(
+    let rows = query(
         "-- name: latest_ratings
          SELECT feedback.persona_id,
                 feedback.module,

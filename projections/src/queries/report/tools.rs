@@ -1,13 +1,11 @@
 //! Which tools fail, and what newcomers stumble over.
 
-use sqlx::Row as _;
-
 use super::{Stumble, ToolFailures};
 use crate::column;
-use crate::database::DbConnection;
+use crate::database::{Db, query};
 
-pub(super) async fn failures(db: &mut DbConnection, since: i64) -> Result<Vec<ToolFailures>, sqlx::Error> {
-    let rows = sqlx::query(
+pub(super) async fn failures(db: &mut Db<'_>, since: i64) -> Result<Vec<ToolFailures>, sqlx::Error> {
+    let rows = query(
         "-- name: failing_tools
          SELECT failing.tool_name,
                 failing.calls,
@@ -60,8 +58,8 @@ pub(super) async fn failures(db: &mut DbConnection, since: i64) -> Result<Vec<To
         .collect()
 }
 
-pub(super) async fn stumbles(db: &mut DbConnection, since: i64) -> Result<Vec<Stumble>, sqlx::Error> {
-    let rows = sqlx::query(
+pub(super) async fn stumbles(db: &mut Db<'_>, since: i64) -> Result<Vec<Stumble>, sqlx::Error> {
+    let rows = query(
         "-- name: stumbles
          SELECT personas.name,
                 slips.tool_name,

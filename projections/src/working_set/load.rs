@@ -1,0 +1,106 @@
+//! Filling a working set: one query per table and way to look a row up, whatever the size of the batch.
+
+use super::WorkingSet;
+use super::wanted::Wanted;
+use crate::database::{Db, Keys, rows_with_keys};
+use crate::row::Row;
+use crate::schema::Action;
+
+/// Rows by the one column that names them.
+async fn by_id<'a, R: Row>(
+    db: &mut Db<'_>,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<Vec<R>, sqlx::Error> {
+    let keys = Keys {
+        columns: ["id"],
+        values: ids.map(|id| [id]).collect(),
+        and: "",
+    };
+    rows_with_keys(db, keys).await
+}
+
+impl WorkingSet {
+    /// The rows a batch needs, as the tables have them now.
+    pub(crate) async fn load(db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<Self, sqlx::Error> {
+        let mut set = Self::default();
+        for id in &wanted.personas {
+            set.personas.asked_for((*id).to_owned());
+        }
+        for row in by_id(db, wanted.personas.iter().copied()).await? {
+            set.personas.loaded(row);
+        }
+        for id in &wanted.ticks {
+            set.ticks.asked_for((*id).to_owned());
+        }
+        for row in by_id(db, wanted.ticks.iter().copied()).await? {
+            set.ticks.loaded(row);
+        }
+        for id in &wanted.feedback {
+            set.feedback.asked_for(id.clone());
+        }
+        for row in by_id(db, wanted.feedback.iter().map(String::as_str)).await? {
+            set.feedback.loaded(row);
+        }
+        for id in &wanted.sessions {
+            set.sessions.asked_for((*id).to_owned());
+        }
+        for row in by_id(db, wanted.sessions.iter().copied()).await? {
+            set.sessions.loaded(row);
+        }
+        set.load_records(db, wanted).await?;
+        set.load_actions(db, wanted).await?;
+        Ok(set)
+    }
+
+    async fn load_records(&mut self, db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {
+        for (space, table, record) in &wanted.records {
+            let key = ((*space).to_owned(), (*table).to_owned(), (*record).to_owned());
+            self.records.asked_for(key);
+        }
+        let keys = Keys {
+            columns: ["space_id", "table_name", "record_id"],
+            values: wanted
+                .records
+                .iter()
+                .map(|(space, table, record)| [*space, *table, *record])
+                .collect(),
+            and: "",
+        };
+        for row in rows_with_keys(db, keys).await? {
+            self.records.loaded(row);
+        }
+        Ok(())
+    }
+
+    async fn load_actions(&mut self, db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {
+        for id in &wanted.action_ids {
+            self.actions.asked_for_id(id.clone());
+        }
+        for (tick, call) in &wanted.calls {
+            self.actions.asked_for_call(tick, call);
+        }
+        for tick in &wanted.ending_ticks {
+            self.actions.asked_for_pending(tick);
+        }
+        for row in by_id::<Action>(db, wanted.action_ids.iter().map(String::as_str)).await? {
+            self.actions.loaded(row);
+        }
+        let calls = Keys {
+            columns: ["tick_id", "call_id"],
+            values: wanted.calls.iter().map(|(tick, call)| [*tick, *call]).collect(),
+            and: "",
+        };
+        for row in rows_with_keys(db, calls).await? {
+            self.actions.loaded(row);
+        }
+        let pending = Keys {
+            columns: ["tick_id"],
+            values: wanted.ending_ticks.iter().map(|tick| [*tick]).collect(),
+            and: "AND persona_actions.result = 'pending'",
+        };
+        for row in rows_with_keys(db, pending).await? {
+            self.actions.loaded(row);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Which rows a batch will look at. It must name at least those the folds in `fold/` ask for.
+
+use std::collections::HashSet;
+
+use events::{Delivery, Event, RecordedCommit, TickId};
+
+use crate::fold::{action_id, feedback_id, fits_key};
+
+/// Keys by table, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(super) personas: HashSet<&'a str>,
+    pub(super) ticks: HashSet<&'a str>,
+    /// Calls by row id.
+    pub(super) action_ids: HashSet<String>,
+    /// Calls by tick and call id.
+    pub(super) calls: HashSet<(&'a str, &'a str)>,
+    /// Ticks whose pending calls are to be settled.
+    pub(super) ending_ticks: HashSet<&'a str>,
+    pub(super) feedback: HashSet<String>,
+    /// Space, table, record.
+    pub(super) records: HashSet<(&'a str, &'a str, &'a str)>,
+    pub(super) sessions: HashSet<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    /// What folding `batch` needs.
+    pub(crate) fn of(batch: &'a [Delivery]) -> Self {
+        let mut wanted = Self::default();
+        for delivery in batch {
+            if let Delivery::Commit(RecordedCommit { commit, .. }) = delivery {
+                commit.events.iter().for_each(|event| wanted.add(event));
+            }
+        }
+        wanted
+    }
+
+    fn add(&mut self, event: &'a Event) {
+        match event {
+            Event::PersonaEnrolled(enrolled) => {
+                self.personas.insert(enrolled.0.persona_id.as_str());
+            }
+            Event::PersonaRevised(revised) => {
+                self.personas.insert(revised.0.persona_id.as_str());
+            }
+            Event::PersonaHalted(halted) => {
+                self.personas.insert(halted.persona_id.as_str());
+            }
+            Event::TickStarted(started) => {
+                self.personas.insert(started.persona_id.as_str());
+                self.ticks.insert(started.tick_id.as_str());
+            }
+            Event::TickFinished(finished) => self.add_end_of(finished.tick_id.as_str()),
+            Event::TickInterrupted(interrupted) => self.add_end_of(interrupted.tick_id.as_str()),
+            Event::ToolCalled(called) => {
+                if fits_key(&called.tool) {
+                    self.action_ids.insert(action_id(called));
+                }
+                self.calls
+                    .insert((called.tick_id.as_str(), called.call_id.as_str()));
+            }
+            Event::ToolReturned(returned) => {
+                self.calls
+                    .insert((returned.tick_id.as_str(), returned.call_id.as_str()));
+            }
+            Event::ToolFailed(failed) => {
+                self.calls
+                    .insert((failed.tick_id.as_str(), failed.call_id.as_str()));
+            }
+            Event::Rated(rated) => {
+                self.add_feedback(&rated.tick_id, &rated.module);
+            }
+            Event::RatingFailed(failed) => {
+                self.add_feedback(&failed.tick_id, &failed.module);
+            }
+            Event::RecordChanged(changed) if fits_key(&changed.table) => {
+                self.records.insert((
+                    changed.space_id.as_str(),
+                    &changed.table,
+                    changed.record_id.as_str(),
+                ));
+            }
+            Event::SessionOpened(opened) => {
+                self.sessions.insert(opened.session_id.as_str());
+            }
+            Event::SessionClosed(closed) => {
+                self.sessions.insert(closed.session_id.as_str());
+            }
+            // Names no key may have are refused before anything is looked for.
+            Event::RecordChanged(_)
+            | Event::PersonaErased(_)
+            | Event::CallRefused(_)
+            | Event::ModelCalled(_)
+            | Event::Unknown(_) => {}
+        }
+    }
+
+    fn add_feedback(&mut self, tick: &TickId, module: &str) {
+        if fits_key(module) {
+            self.feedback.insert(feedback_id(tick, module));
+        }
+    }
+
+    fn add_end_of(&mut self, tick: &'a str) {
+        self.ticks.insert(tick);
+        self.ending_ticks.insert(tick);
+    }
+}
