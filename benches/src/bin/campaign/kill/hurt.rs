@@ -125,9 +125,15 @@ mod tests {
     #[test]
     fn every_kind_has_its_turn_and_the_server_is_not_killed_for_ever() {
         let mut chance = ChaCha8Rng::seed_from_u64(1);
-        let chosen: Vec<Hurt> = (0..200).map(|_| Hurt::choose(&mut chance, 0)).collect();
-        for hurt in [Hurt::Process, Hurt::Nats, Hurt::Both, Hurt::Stop] {
-            assert!(chosen.iter().filter(|it| **it == hurt).count() > 10, "{hurt:?}");
+        let chosen: Vec<Hurt> = (0..2_000).map(|_| Hurt::choose(&mut chance, 0)).collect();
+        for (hurt, share) in [
+            (Hurt::Process, 0.5),
+            (Hurt::Nats, 0.25),
+            (Hurt::Both, 0.15),
+            (Hurt::Stop, 0.1),
+        ] {
+            let found = chosen.iter().filter(|it| **it == hurt).count() as f64 / 2_000.0;
+            assert!((found - share).abs() < 0.03, "{hurt:?}: {found} of all");
         }
         let spared = (0..200).map(|_| Hurt::choose(&mut chance, NATS_KILLS_IN_A_ROW_MAX));
         assert_eq!(spared.filter(|it| *it == Hurt::Nats).count(), 0);
