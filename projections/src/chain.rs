@@ -26,7 +26,7 @@ pub struct ChainBreakAt {
 }
 
 impl ChainReport {
-    pub(crate) fn of(report: AuditReport) -> Self {
+    pub(crate) fn of(report: &AuditReport) -> Self {
         Self {
             links: report.links,
             breaks: report

@@ -291,7 +291,7 @@ impl Scratch {
 
     /// What is wrong with the chains of the commits that were folded, as far as this copy has seen them.
     pub(crate) fn take_audit(&mut self) -> ChainReport {
-        ChainReport::of(std::mem::take(&mut self.audit).finish())
+        ChainReport::of(&std::mem::take(&mut self.audit).finish())
     }
 
     /// Gives it the indexes that live tables have.

@@ -33,7 +33,7 @@ impl Projector {
             let checkpoint = self.tables.checkpoint().await?;
             let now = self.clock.monotonic();
             if last.as_ref() != Some(&checkpoint) {
-                self.saw(&checkpoint).await?;
+                self.saw(checkpoint.as_ref()).await?;
                 last = Some(checkpoint.clone());
                 (moved_at, pause) = (now, LOOK_EVERY_WAITING.0);
             } else if takes_over && now.saturating_sub(moved_at) >= TAKE_OVER_AFTER {
@@ -65,8 +65,8 @@ impl Projector {
     }
 
     /// Tells whoever waits how far the other is.
-    async fn saw(&mut self, checkpoint: &Option<Checkpoint>) -> Result<(), FoldError> {
-        let seq: StreamSeq = Checkpoint::seq_of(checkpoint.as_ref());
+    async fn saw(&mut self, checkpoint: Option<&Checkpoint>) -> Result<(), FoldError> {
+        let seq: StreamSeq = Checkpoint::seq_of(checkpoint);
         let parked = self.tables.parked_count().await?;
         self.status.send_modify(|status| status.stand_by_at(seq, parked));
         handle::show(seq, seq, parked);
