@@ -101,3 +101,44 @@ async fn tables_that_move_on_meanwhile_are_compared_at_one_commit() {
     let (ran, ()) = tokio::join!(projector.with_batch_commits_max(1).run(cancel.clone()), work);
     ran.unwrap();
 }
+
+#[tokio::test]
+async fn a_commit_that_was_changed_in_the_log_is_named() {
+    let (bench, log) = Bench::folded([day_of("anna"), day_of("ben")].concat()).await;
+    assert_eq!(verified(&bench, log.as_ref()).await.chain.links, 10);
+    // Still a commit that can be read, with another figure in it.
+    log.tamper(|messages| {
+        let message = messages.get_mut(&12).unwrap();
+        let text = String::from_utf8(message.body.clone()).unwrap();
+        assert!(text.contains(r#""latency_ms":12"#), "{text}");
+        message.body = text.replace(r#""latency_ms":12"#, r#""latency_ms":13"#).into_bytes();
+    });
+    let report = verified(&bench, log.as_ref()).await;
+    assert!(!report.agrees());
+    let broken: Vec<_> = report
+        .chain
+        .breaks
+        .iter()
+        .map(|found| (found.seq.0, found.subject.as_str()))
+        .collect();
+    assert_eq!(broken, [(12, "dramatis.persona.ben")]);
+    assert_eq!(
+        differing(&report),
+        [("persona_actions", vec!["tick-of-ben-0-todo.create"])]
+    );
+}
+
+#[tokio::test]
+async fn a_chain_that_was_written_anew_from_end_to_end_differs_from_the_head_that_is_kept() {
+    let (bench, _) = Bench::folded(day_of("anna")).await;
+    // The same commits but one, under the same ids: every link holds, and none is the one that was written.
+    let mut commits = day_of("anna");
+    commits[3].1 = vec![failed("tick-of-anna", "call-2", "title: too long")];
+    let forged = log_of(commits).await;
+    let report = verified(&bench, forged.as_ref()).await;
+    assert!(report.chain.holds(), "{:?}", report.chain);
+    assert!(
+        differing(&report).contains(&("chain_heads", vec!["dramatis.persona.anna"])),
+        "{report:?}"
+    );
+}
