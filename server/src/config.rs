@@ -67,6 +67,9 @@ pub(crate) struct Config {
     pub(crate) allowed_origins: Vec<String>,
     /// A NATS server to use instead of starting a child.
     pub(crate) nats: Option<String>,
+    /// Where the tables are kept: a `postgres://` address, or SQLite in the data folder.
+    #[serde(serialize_with = "without_password")]
+    pub(crate) database: Option<SecretString>,
     /// Monitoring address of that server, such as `http://127.0.0.1:8222`, which says when it writes to disk.
     pub(crate) nats_monitor: Option<String>,
     /// Takes that server unasked, though it may lose what it acknowledged when its machine goes down.
@@ -124,6 +127,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             nats: None,
+            database: None,
             nats_monitor: None,
             unsafe_nats_durability_unchecked: false,
             nats_replicas: 1,
@@ -156,6 +160,17 @@ impl Config {
         let mut fault = |key: &str, reason: &str| faults.push(format!("{key}: {reason}"));
         if self.concurrency == 0 {
             fault("concurrency", "at least one persona must be able to act");
+        }
+        let is_postgres = |url: &SecretString| {
+            ["postgres://", "postgresql://"]
+                .iter()
+                .any(|scheme| url.expose_secret().starts_with(scheme))
+        };
+        if self.database.as_ref().is_some_and(|url| !is_postgres(url)) {
+            fault(
+                "database",
+                "must be a postgres:// address; without it the tables are SQLite in the data folder",
+            );
         }
         if self.nats_replicas == 0 {
             fault("nats_replicas", "at least 1");
@@ -217,6 +232,14 @@ impl Config {
         self.data.join("dramatis.sqlite")
     }
 
+    /// Where the tables are, for people: the file, or the address without its password.
+    pub(crate) fn tables_place(&self) -> String {
+        match &self.database {
+            Some(url) => address_without_password(url),
+            None => self.tables_file().display().to_string(),
+        }
+    }
+
     /// The child nats-server's folder.
     pub(crate) fn nats_dir(&self) -> PathBuf {
         self.data.join("nats")
@@ -233,6 +256,22 @@ fn masked_option<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(mask).serialize(serializer)
+}
+
+/// An address as people may see it.
+fn address_without_password(url: &SecretString) -> String {
+    let url = url.expose_secret();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{place}")
+}
+
+#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
+fn without_password<S: serde::Serializer>(
+    url: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    url.as_ref().map(address_without_password).serialize(serializer)
 }
 
 fn mask(secret: &SecretString) -> &'static str {

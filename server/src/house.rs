@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use events::{Clock as _, EventLog, Ids, SystemClock, SystemIds};
 use gateway::Gateway;
-use projections::{Projector, Tables};
+use projections::Projector;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::lifecycle::{Lifecycle, TaskKind};
 use crate::nats_child::NatsChild;
 use crate::run_file::{FolderLock, RunFile};
 
-pub(crate) use rooms::{open_identity, open_log};
+pub(crate) use rooms::{open_identity, open_log, open_tables};
 pub(crate) use signals::Signals;
 
 /// The account that `dramatis token` speaks for unless told otherwise. It has no password anybody knows.
@@ -85,7 +85,7 @@ impl House {
         };
         let log: Arc<dyn EventLog> = Arc::new(open_log(config, &nats).await?);
         let identity = open_identity(config, &public_url, clock.clone(), ids.clone()).await?;
-        let tables = Tables::open(&config.tables_file()).await.map_err(failed)?;
+        let tables = rooms::open_tables(config).await?;
         let (projector, projected) = Projector::new(log.clone(), tables.clone(), clock.clone());
         let stop_projector = stops.projector.clone();
         lifecycle.spawn(TaskKind::Projector, async move {

@@ -219,7 +219,7 @@ async fn report(
             )
         },
         log: format!("dramatis events cat --data {data_dir}"),
-        tables: config.tables_file().display().to_string(),
+        tables: config.tables_place(),
         data_dir: data_dir.to_string(),
     };
     let report = app.tables.report(day.since).await?;

@@ -7,13 +7,12 @@ use catalog::Catalog;
 use events::{Clock as _, EventLog as _, SystemClock, SystemIds};
 use jiff::Timestamp;
 use jiff::civil::date;
-use projections::Tables;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use crate::config::{Config, DEVELOPMENT_SERVICE_KEY};
 use crate::exit::CommandError;
-use crate::house::open_log;
+use crate::house::{open_log, open_tables};
 use crate::keys::key_encryption_key;
 use crate::nats_child::{find_program, version_of};
 use crate::output::{Format, Out};
@@ -216,10 +215,10 @@ async fn log(config: &Config, running: Option<&RunFile>) -> Check {
 
 async fn tables(config: &Config) -> Check {
     let what = "tables";
-    if !config.tables_file().exists() {
+    if config.database.is_none() && !config.tables_file().exists() {
         return Check::good(what, "none yet; made at the first start");
     }
-    let counted = match Tables::open(&config.tables_file()).await {
+    let counted = match open_tables(config).await {
         Ok(tables) => tables.counts().await.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use events::{Delivery, PersonaId, RecordedCommit, StreamSeq, Subject, SystemClock};
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use projections::Tables;
 use serde_json::json;
 
 use crate::config::Config;
 use crate::exit::CommandError;
-use crate::house::Signals;
+use crate::house::{Signals, open_tables};
 use crate::log_access::LogAccess;
 use crate::output::Out;
 
@@ -192,7 +191,7 @@ async fn persona_id(persona: &str, config: &Config) -> Result<PersonaId, Command
         return PersonaId::try_new(persona)
             .map_err(|error| CommandError::Usage(format!("--persona: {error}")));
     }
-    let tables = Tables::open(&config.tables_file()).await?;
+    let tables = open_tables(config).await?;
     let found = tables.persona_by_email(persona).await?;
     found
         .map(|row| row.persona_id)

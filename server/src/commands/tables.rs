@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use projections::Tables;
+use events::SystemClock;
 
 use crate::config::Config;
 use crate::exit::CommandError;
+use crate::house::open_tables;
 use crate::log_access::LogAccess;
 use crate::output::{Format, Out};
 use crate::progress::FoldProgress;
-
-use events::SystemClock;
 
 /// Folds the whole log again and swaps the result in.
 ///
@@ -22,7 +21,7 @@ pub(crate) async fn rebuild(
     out: &mut Out,
 ) -> Result<(), CommandError> {
     let access = LogAccess::open(config, clock.clone()).await?;
-    let tables = open(config).await?;
+    let tables = open_tables(config).await?;
     let mut bar = FoldProgress::start("rebuilding", clock.clone());
     let rebuilt = projections::rebuild(access.log(), &tables, &*clock, &mut |progress| {
         bar.update(progress);
@@ -57,7 +56,7 @@ pub(crate) async fn verify(
     out: &mut Out,
 ) -> Result<(), CommandError> {
     let access = LogAccess::open(config, clock.clone()).await?;
-    let tables = open(config).await?;
+    let tables = open_tables(config).await?;
     let mut bar = FoldProgress::start("verifying", clock.clone());
     let verified = projections::verify(access.log(), &tables, &*clock, &mut |progress| {
         bar.update(progress);
@@ -99,9 +98,4 @@ pub(crate) async fn verify(
     Err(CommandError::Failed(
         "the tables differ from the log; `dramatis rebuild` makes them equal again".to_owned(),
     ))
-}
-
-async fn open(config: &Config) -> Result<Tables, CommandError> {
-    let opened = Tables::open(&config.tables_file()).await;
-    opened.map_err(|error| CommandError::Failed(format!("{}: {error}", config.tables_file().display())))
 }

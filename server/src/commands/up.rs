@@ -30,7 +30,7 @@ pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out)
         house.nats_address(),
         config.data.display()
     ))?;
-    out.text(format!("  tables      {}", config.tables_file().display()))?;
+    out.text(format!("  tables      {}", config.tables_place()))?;
     if !config.is_production() {
         out.text(format!(
             "  admin       {ADMIN_EMAIL}; `dramatis token` prints a token for it"

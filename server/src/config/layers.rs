@@ -35,6 +35,10 @@ pub(crate) struct ConfigFlags {
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nats: Option<String>,
+    /// Keep the tables in Postgres at this address instead of SQLite in the data folder
+    #[arg(long, global = true, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) database: Option<String>,
 }
 
 /// Flags of the commands that start the whole house.

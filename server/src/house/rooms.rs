@@ -9,6 +9,7 @@ use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, 
 use gateway::{GatewaySettings, PolicyMode, PolicySettings};
 use identity::{AccountKind, Identity, IdentitySettings, PasswordCost, Registration, Role, Tier};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use projections::Tables;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 
@@ -96,6 +97,19 @@ async fn durability(config: &Config) -> Result<Durability, CommandError> {
     let report =
         ServerReport::from_varz(&text).map_err(|error| CommandError::Unavailable(error.to_string()))?;
     Ok(Durability::Reported(report))
+}
+
+/// Opens the tables where the settings say they are.
+///
+/// # Errors
+/// [`CommandError::Unavailable`] when Postgres does not answer, [`CommandError::Failed`] for an unusable file.
+pub(crate) async fn open_tables(config: &Config) -> Result<Tables, CommandError> {
+    match &config.database {
+        Some(url) => Tables::connect(url.expose_secret()).await.map_err(|error| {
+            CommandError::Unavailable(format!("tables at {}: {error}", config.tables_place()))
+        }),
+        None => Ok(Tables::open(&config.tables_file()).await?),
+    }
 }
 
 /// Opens the accounts and makes sure that the built-in administrator is there.

@@ -11,5 +11,6 @@ mod common;
 mod documented;
 mod erased;
 mod killed;
+mod postgres;
 mod refusals;
 mod seed_and_cleanup;
