@@ -87,7 +87,7 @@ async fn measure_size(program: &Path, rounds: usize, events: u64) -> anyhow::Res
         let rows = BareRows::read(&site.data().join("dramatis.sqlite")).await?;
         measured
             .insert
-            .add(rows.insert_into(&dir.path().join("bare.sqlite")).await?);
+            .add(rows.insert_into_sqlite(&dir.path().join("bare.sqlite")).await?);
     }
     Ok(measured)
 }
