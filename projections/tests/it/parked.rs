@@ -35,11 +35,16 @@ async fn a_commit_that_can_be_read_at_last_is_folded_and_no_longer_parked() {
     log.tamper(|messages| {
         let message = messages.get_mut(&2).unwrap();
         message.body = br#"{"events":"#.to_vec();
-        message.body.extend(serde_json::to_vec(&text.commit.events).unwrap());
+        message
+            .body
+            .extend(serde_json::to_vec(&text.commit.events).unwrap());
         message.body.extend(br#","correlation":"c"}"#);
     });
     let retried = retry_parked(log.as_ref(), &bench.tables).await.unwrap();
-    assert_eq!((retried[0].seq, &retried[0].outcome), (StreamSeq(2), &RetryOutcome::Folded));
+    assert_eq!(
+        (retried[0].seq, &retried[0].outcome),
+        (StreamSeq(2), &RetryOutcome::Folded)
+    );
     assert_eq!(parked(bench.tables.parked().await.unwrap()), [4]);
     assert_eq!(bench.tables.counts().await.unwrap().actions, 2);
     assert_eq!(

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use events::{EventLog as _, StreamSeq};
-use projections::{FoldError, Progress, Projector, RebuildOptions, Tables, Until, rebuild, rebuild_with, verify};
+use projections::{
+    FoldError, Progress, Projector, RebuildOptions, Tables, Until, rebuild, rebuild_with, verify,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
@@ -141,7 +143,10 @@ fn copies(bench: &Bench) -> Vec<String> {
 async fn rebuild_in_part(bench: &Bench, log: &events::MemoryLog) -> StreamSeq {
     let options = RebuildOptions::default();
     let cancel = options.cancel.clone();
-    let stopped = rebuild_with(log, &bench.tables, clock().as_ref(), options, &mut |_| cancel.cancel()).await;
+    let stopped = rebuild_with(log, &bench.tables, clock().as_ref(), options, &mut |_| {
+        cancel.cancel()
+    })
+    .await;
     let Err(FoldError::Cancelled { reached }) = stopped else {
         panic!("{stopped:?}")
     };
@@ -229,10 +234,16 @@ async fn a_copy_as_of_then_stands_beside_tables_that_stay_as_they_are() {
             .await
             .unwrap();
         let copy = std::path::PathBuf::from(report.copy.unwrap());
-        assert_eq!((report.seq.0, copies(&bench)), (7, vec!["tables.db.as-of-7".to_owned()]));
+        assert_eq!(
+            (report.seq.0, copies(&bench)),
+            (7, vec!["tables.db.as-of-7".to_owned()])
+        );
         let tables = Tables::open(&copy).await.unwrap();
         let rows = |tables: Vec<projections::TableChecksum>| -> Vec<(String, u64)> {
-            tables.into_iter().map(|table| (table.table, table.rows)).collect()
+            tables
+                .into_iter()
+                .map(|table| (table.table, table.rows))
+                .collect()
         };
         assert_eq!(rows(tables.checksums().await.unwrap()), rows(then.clone()));
         assert_eq!(tables.report(StreamSeq::ZERO).await.unwrap().as_of_seq.0, 7);
@@ -257,7 +268,11 @@ async fn copies_that_nobody_uses_any_more_are_swept_and_those_in_use_are_not() {
         .unwrap();
     assert_eq!(
         copies(&bench),
-        ["tables.db.as-of-7", "tables.db.scratch-2-0", "tables.db.scratch-2-0.lock"]
+        [
+            "tables.db.as-of-7",
+            "tables.db.scratch-2-0",
+            "tables.db.scratch-2-0.lock"
+        ]
     );
 }
 

@@ -111,7 +111,9 @@ async fn a_commit_that_was_changed_in_the_log_is_named() {
         let message = messages.get_mut(&12).unwrap();
         let text = String::from_utf8(message.body.clone()).unwrap();
         assert!(text.contains(r#""latency_ms":12"#), "{text}");
-        message.body = text.replace(r#""latency_ms":12"#, r#""latency_ms":13"#).into_bytes();
+        message.body = text
+            .replace(r#""latency_ms":12"#, r#""latency_ms":13"#)
+            .into_bytes();
     });
     let report = verified(&bench, log.as_ref()).await;
     assert!(!report.agrees());
