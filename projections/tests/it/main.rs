@@ -1,6 +1,10 @@
 //! The memory as others use it: logs in, tables out.
 #![expect(unreachable_pub, reason = "modules of one test binary")]
-#![expect(clippy::unwrap_used, reason = "test helpers stop where they fail")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test helpers stop where they fail"
+)]
 
 mod crash;
 mod folds;

@@ -144,7 +144,7 @@ async fn rebuild_in_part(bench: &Bench, log: &events::MemoryLog) -> StreamSeq {
     let options = RebuildOptions::default();
     let cancel = options.cancel.clone();
     let stopped = rebuild_with(log, &bench.tables, clock().as_ref(), options, &mut |_| {
-        cancel.cancel()
+        cancel.cancel();
     })
     .await;
     let Err(FoldError::Cancelled { reached }) = stopped else {
