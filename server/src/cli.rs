@@ -11,12 +11,15 @@ use crate::commands::cleanup::CleanupArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::demo::DemoArgs;
 use crate::commands::events::EventsCommand;
+use crate::commands::parked::ParkedCommand;
 use crate::commands::personas::PersonasCommand;
+use crate::commands::rebuild::RebuildArgs;
 use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::{
-    accounts, cleanup, config, demo, doctor, events as log_events, personas, seed, tables, tick, token, up,
+    accounts, cleanup, config, demo, doctor, events as log_events, parked, personas, rebuild, seed, tick,
+    token, up, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -52,18 +55,17 @@ enum Command {
     /// Read the log
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Fold the log again and swap the tables
-    Rebuild {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Fold the log again beside the tables that are read, and swap at the end
+    Rebuild(RebuildArgs),
     /// Fold the log into a scratch copy and compare it with the live tables
     Verify {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
+    /// Commits that could not be folded, and why
+    #[command(subcommand)]
+    Parked(ParkedCommand),
     /// Print a token for a local account (development issuer only)
     Token(TokenArgs),
     /// Accounts of this machine's data folder
@@ -91,10 +93,11 @@ impl Command {
             Self::Personas(command) => command.api().json,
             Self::Events(_) => true,
             Self::Token(args) => args.json,
-            Self::Rebuild { json }
-            | Self::Verify { json }
-            | Self::Doctor { json }
-            | Self::Config(ConfigCommand::Print { json }) => *json,
+            Self::Rebuild(args) => args.json,
+            Self::Parked(command) => command.wants_json(),
+            Self::Verify { json } | Self::Doctor { json } | Self::Config(ConfigCommand::Print { json }) => {
+                *json
+            }
         }
     }
 
@@ -147,8 +150,9 @@ impl Cli {
                 personas::run(&command, &ApiClient::connect(command.api(), &settings)?, out).await
             }
             Command::Events(command) => log_events::run(&command, &settings, clock, out).await,
-            Command::Rebuild { .. } => tables::rebuild(&settings, clock, out).await,
-            Command::Verify { .. } => tables::verify(&settings, clock, out).await,
+            Command::Rebuild(args) => rebuild::run(&args, &settings, clock, out).await,
+            Command::Verify { .. } => verify::run(&settings, clock, out).await,
+            Command::Parked(command) => parked::run(&command, &settings, clock, out).await,
             Command::Token(args) => token::run(&args, &settings, clock, out).await,
             Command::Accounts(command) => accounts::run(&command, &settings, clock, out).await,
             Command::Config(ConfigCommand::Print { .. }) => config::run(&layers, out),

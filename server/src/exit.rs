@@ -26,6 +26,9 @@ pub(crate) enum CommandError {
     /// Somebody pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// The same, and running it again goes on from there.
+    #[error("{0}")]
+    Stopped(String),
 }
 
 impl CommandError {
@@ -43,7 +46,7 @@ impl CommandError {
             Self::NotFound(_) => 3,
             Self::NotAllowed(_) => 4,
             Self::Unavailable(_) => 5,
-            Self::Interrupted => 130,
+            Self::Interrupted | Self::Stopped(_) => 130,
         }
     }
 }
@@ -62,7 +65,11 @@ impl From<TablesError> for CommandError {
 
 impl From<FoldError> for CommandError {
     fn from(error: FoldError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            FoldError::Retry { .. } => Self::Unavailable(error.to_string()),
+            FoldError::Cancelled { .. } => Self::Stopped(error.to_string()),
+            FoldError::Park { .. } | FoldError::Halt { .. } => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -77,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_end_has_its_own_documented_code() {
+    fn every_way_to_end_has_its_documented_code() {
         let text = || "text".to_owned();
         let codes = [
             CommandError::Failed(text()),
@@ -86,8 +93,9 @@ mod tests {
             CommandError::NotAllowed(text()),
             CommandError::Unavailable(text()),
             CommandError::Interrupted,
+            CommandError::Stopped(text()),
         ]
         .map(|error| error.exit_code());
-        assert_eq!(codes, [1, 2, 3, 4, 5, 130]);
+        assert_eq!(codes, [1, 2, 3, 4, 5, 130, 130]);
     }
 }

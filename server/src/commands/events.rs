@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use events::{Delivery, PersonaId, RecordedCommit, StreamSeq, Subject, SystemClock};
 use futures::StreamExt as _;
-use jiff::Timestamp;
+use projections::Until;
 use serde_json::json;
 
+use super::until::parse_until;
 use crate::config::Config;
 use crate::exit::CommandError;
 use crate::house::{Signals, open_tables};
@@ -37,24 +38,6 @@ pub(crate) struct Filter {
     /// Up to and with this sequence, or up to this time (such as 2026-01-05T08:00:00Z)
     #[arg(long, value_name = "SEQ|TIME", value_parser = parse_until)]
     until: Option<Until>,
-}
-
-/// Where to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// After this place.
-    Seq(StreamSeq),
-    /// At this instant.
-    Time(Timestamp),
-}
-
-fn parse_until(text: &str) -> Result<Until, String> {
-    if let Ok(seq) = text.parse() {
-        return Ok(Until::Seq(StreamSeq(seq)));
-    }
-    text.parse()
-        .map(Until::Time)
-        .map_err(|_| "neither a sequence number nor a time like 2026-01-05T08:00:00Z".to_owned())
 }
 
 /// Runs the command.
@@ -196,16 +179,4 @@ async fn persona_id(persona: &str, config: &Config) -> Result<PersonaId, Command
     found
         .map(|row| row.persona_id)
         .ok_or_else(|| CommandError::NotFound(format!("no persona has the email {persona}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_is_a_sequence_or_a_time_and_nothing_else() {
-        assert_eq!(parse_until("17"), Ok(Until::Seq(StreamSeq(17))));
-        assert!(matches!(parse_until("2026-01-05T08:00:00Z"), Ok(Until::Time(_))));
-        assert!(parse_until("tomorrow").is_err());
-    }
 }

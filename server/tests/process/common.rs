@@ -156,3 +156,25 @@ pub(crate) fn events(data: &Path, arguments: &[&str]) -> Vec<Value> {
         .map(|line| serde_json::from_str(line).expect("a JSON line"))
         .collect()
 }
+
+/// The log of a running server, to write to it beside the program.
+pub(crate) async fn log_of(up: &Up) -> events::JetStreamLog {
+    let run = fs::read_to_string(up.data.join("run.json")).expect("a run file");
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    let address: async_nats::ServerAddr = run["nats"]
+        .as_str()
+        .expect("an address")
+        .parse()
+        .expect("an address");
+    let client = async_nats::ConnectOptions::new()
+        .user_and_password(
+            address.username().unwrap_or_default().to_owned(),
+            address.password().unwrap_or_default().to_owned(),
+        )
+        .connect(address)
+        .await
+        .expect("NATS answers");
+    events::JetStreamLog::open(client, events::JetStreamSettings::default())
+        .await
+        .expect("the log opens")
+}

@@ -11,6 +11,8 @@ mod common;
 mod documented;
 mod erased;
 mod killed;
+mod parked;
 mod postgres;
+mod rebuilds;
 mod refusals;
 mod seed_and_cleanup;

@@ -1,60 +1,22 @@
-//! `dramatis rebuild` and `dramatis verify`: the tables made again from the log, or held against it.
+//! `dramatis verify`: the tables held against the log, and the log against itself.
 
 use std::sync::Arc;
 
 use events::SystemClock;
+use projections::ChainReport;
 
 use crate::config::Config;
 use crate::exit::CommandError;
 use crate::house::open_tables;
 use crate::log_access::LogAccess;
-use crate::output::{Format, Out};
+use crate::output::{Format, Out, printable};
 use crate::progress::FoldProgress;
-
-/// Folds the whole log again and swaps the result in.
-///
-/// # Errors
-/// [`CommandError::Unavailable`] when the log does not answer, [`CommandError::Failed`] when it cannot be folded.
-pub(crate) async fn rebuild(
-    config: &Config,
-    clock: Arc<SystemClock>,
-    out: &mut Out,
-) -> Result<(), CommandError> {
-    let access = LogAccess::open(config, clock.clone()).await?;
-    let tables = open_tables(config).await?;
-    let mut bar = FoldProgress::start("rebuilding", clock.clone());
-    let rebuilt = projections::rebuild(access.log(), &tables, &*clock, &mut |progress| {
-        bar.update(progress);
-    })
-    .await;
-    bar.finish();
-    access.close().await;
-    let report = rebuilt?;
-    if out.format() == Format::Json {
-        return out.json(&report);
-    }
-    out.text(format!(
-        "folded {} events up to sequence {}",
-        report.events, report.seq
-    ))?;
-    for table in &report.tables {
-        out.text(format!(
-            "  {:<22} {:>9} rows  {}",
-            table.table, table.rows, table.checksum
-        ))?;
-    }
-    Ok(())
-}
 
 /// Folds the log into a scratch copy and compares it with the live tables.
 ///
 /// # Errors
-/// [`CommandError::Failed`] when they differ, which names the tables and rows on stdout.
-pub(crate) async fn verify(
-    config: &Config,
-    clock: Arc<SystemClock>,
-    out: &mut Out,
-) -> Result<(), CommandError> {
+/// [`CommandError::Failed`] when they differ, or commits are not the ones that were written; stdout names them.
+pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out) -> Result<(), CommandError> {
     let access = LogAccess::open(config, clock.clone()).await?;
     let tables = open_tables(config).await?;
     let mut bar = FoldProgress::start("verifying", clock.clone());
@@ -91,6 +53,14 @@ pub(crate) async fn verify(
                 ))?;
             }
         }
+        print_breaks(&report.chain, out)?;
+    }
+    if !report.chain.holds() {
+        return Err(CommandError::Failed(
+            "commits in the log are not the ones that were written; a rebuild does not mend that: bring the log back from \
+             a backup"
+                .to_owned(),
+        ));
     }
     if report.agrees() {
         return Ok(());
@@ -98,4 +68,20 @@ pub(crate) async fn verify(
     Err(CommandError::Failed(
         "the tables differ from the log; `dramatis rebuild` makes them equal again".to_owned(),
     ))
+}
+
+/// Names the places where chains do not hold.
+///
+/// # Errors
+/// When stdout cannot be written to.
+pub(super) fn print_breaks(chain: &ChainReport, out: &mut Out) -> Result<(), CommandError> {
+    for found in &chain.breaks {
+        let mark = out.paint().red("✗");
+        out.text(format!("  {mark} {}", printable(&found.reason)))?;
+    }
+    let unnamed = chain.breaks_total.saturating_sub(chain.breaks.len() as u64);
+    if unnamed > 0 {
+        out.text(format!("    and {unnamed} more"))?;
+    }
+    Ok(())
 }
