@@ -2,6 +2,7 @@
 //! with the checkpoint.
 
 mod gather;
+mod weight;
 
 use events::{Delivery, StreamIdentity, StreamSeq};
 

@@ -19,6 +19,8 @@ use handle::Waiting;
 
 pub use handle::{ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 
+/// How long a batch stays open while more is known to come: somebody may wait for its first commit.
+const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
 /// Pause after the first failure; doubled after each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause.
@@ -180,6 +182,7 @@ impl Projector {
                 commits_max: self.batch_commits_max,
                 log_end: following.state.last_seq,
                 is_bounded: false,
+                age_max: BATCH_AGE_MAX,
                 silence: self.silence,
             };
             let after = following.seq();

@@ -26,6 +26,8 @@ use indexes::SecondaryIndexes;
 const FAILURES_MAX: u32 = 8;
 /// Pause after the first failure; doubled after each further one.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a batch stays open: nobody waits for its first commit, and it is gathered while another is folded.
+const BATCH_AGE_MAX: Duration = Duration::from_millis(250);
 /// How long the stream may say nothing while more is known to come.
 const SILENCE: Duration = Duration::from_secs(2);
 /// Parked commits that are always put up with.
@@ -218,6 +220,7 @@ impl Scratch {
             commits_max: BATCH_COMMITS_MAX,
             log_end: state.last_seq,
             is_bounded: true,
+            age_max: BATCH_AGE_MAX,
             silence: SILENCE,
         };
         let mut gathered = gather.next(&mut commits, self.seq()).await;

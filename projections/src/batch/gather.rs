@@ -7,12 +7,13 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
+use super::weight::weight;
 use crate::error::FoldError;
 
 /// Commits in one transaction at most. Larger batches gain nothing more and hold the write lock longer.
 pub(crate) const BATCH_COMMITS_MAX: usize = 2_000;
-/// How long a batch stays open while more is known to come.
-const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
+/// What a batch may take in memory, roughly; one commit may take more.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How to gather.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Gather<'a> {
     pub(crate) log_end: StreamSeq,
     /// Whether the stream ends by itself where nothing more is wanted.
     pub(crate) is_bounded: bool,
+    /// How long a batch stays open while more is known to come.
+    pub(crate) age_max: Duration,
     /// How long to wait for a first commit.
     pub(crate) silence: Duration,
 }
@@ -51,7 +54,7 @@ impl Gather<'_> {
         after: StreamSeq,
     ) -> (Vec<Delivery>, Result<Then, FoldError>) {
         let mut batch = Vec::new();
-        let mut at = after;
+        let (mut at, mut bytes) = (after, 0);
         // The losing branches hold nothing: a delivery is taken off the stream only by the branch that won.
         let mut item = tokio::select! {
             biased;
@@ -59,7 +62,7 @@ impl Gather<'_> {
             item = commits.next() => item,
             () = self.clock.sleep(self.silence) => return (batch, Ok(Then::Silent)),
         };
-        let close_at = self.clock.monotonic() + BATCH_AGE_MAX;
+        let close_at = self.clock.monotonic() + self.age_max;
         loop {
             if item.is_none() && self.is_bounded {
                 return (batch, Ok(Then::Reached));
@@ -69,12 +72,14 @@ impl Gather<'_> {
                 Ok(delivery) if delivery.seq() <= at => {}
                 Ok(delivery) => {
                     at = delivery.seq();
+                    bytes += weight(&delivery);
                     batch.push(delivery);
                 }
                 Err(error) => return (batch, Err(error)),
             }
             let left = close_at.saturating_sub(self.clock.monotonic());
-            if batch.len() >= self.commits_max || left.is_zero() {
+            let is_full = batch.len() >= self.commits_max || bytes >= BATCH_BYTES_MAX;
+            if is_full || left.is_zero() {
                 return (batch, Ok(Then::Continue));
             }
             item = match commits.next().now_or_never() {
