@@ -1,7 +1,7 @@
 //! The report of a day: what the personas did, how they rated it, and whether log and tables tell the same story.
 //!
 //! [`MorningReport`] is the data, and as JSON the answer of `demo --json`; [`MorningReport::text`] is for a
-//! terminal, [`html`] for the page at `/`. All three are pure functions of what the tables and the log say.
+//! terminal, [`html()`] for the page at `/`. All three are pure functions of what the tables and the log say.
 
 mod agreement;
 mod html;

@@ -1,7 +1,7 @@
 //! Reads the fields of a JSON object and reports everything wrong with it at once.
 //!
 //! A reader gives a stand-in value for a field that is missing or mistyped and notes the fault, so that the
-//! caller writes one straight line of reads and then asks [`Fields::finish`]: after it said `Ok`, no value is
+//! caller writes one straight line of reads and then asks [`Faults::finish`]: after it said `Ok`, no value is
 //! a stand-in. Unknown members are ignored, because older clients send more than we need.
 
 use std::ops::RangeInclusive;
