@@ -6,6 +6,9 @@ use events::{CallId, Clock, SpaceId, UserId};
 use identity::{Identity, Membership};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use rmcp::RoleServer;
+use rmcp::model::{CallToolRequestParams, JsonObject};
+use rmcp::service::RequestContext;
 
 use crate::records::Records;
 use crate::sessions::Session;
@@ -40,6 +43,28 @@ pub struct CallContext {
     pub(crate) records: Records,
     pub(crate) identity: Identity,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The request itself, for a tool that passes it on.
+    pub(crate) request: Arc<AsAsked>,
+}
+
+/// A call as its client sent it.
+#[derive(Debug, Clone)]
+pub(crate) struct AsAsked {
+    /// The call, without its arguments, which are checked first and handed over on their own.
+    pub(crate) params: CallToolRequestParams,
+    /// What came with it: its `_meta`, its cancellation, and the way back to the client.
+    pub(crate) context: RequestContext<RoleServer>,
+}
+
+impl AsAsked {
+    /// Parts a request into its arguments and the rest.
+    pub(crate) fn part(
+        mut params: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> (JsonObject, Arc<Self>) {
+        let arguments = params.arguments.take().unwrap_or_default();
+        (arguments, Arc::new(Self { params, context }))
+    }
 }
 
 impl CallContext {

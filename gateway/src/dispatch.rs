@@ -5,36 +5,41 @@ use std::sync::{Arc, PoisonError};
 
 use events::{CallId, CallRefused, Commit, Subject};
 use futures::FutureExt as _;
-use rmcp::model::{CallToolResult, ContentBlock, ErrorData, JsonObject, RequestMetaObject};
+use rmcp::RoleServer;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, RequestMetaObject,
+};
+use rmcp::service::RequestContext;
 use serde_json::Value;
 
-use crate::call::{CallContext, Principal};
+use crate::call::{AsAsked, CallContext, Principal};
 use crate::gateway::Inner;
 use crate::policy::{self, POLICY_VERSION, PolicyDecision, PolicyInput, Rule};
 use crate::registry::Registered;
 use crate::telemetry::{self, Outcome};
-use crate::tool::{Scope, ToolError};
+use crate::tool::{Reply, Scope, ToolError};
 
 /// Where a caller names its call, so that the same call sent again is the same write.
 const CALL_ID: &str = "dramatis/callId";
 const TRACEPARENT: &str = "traceparent";
 const NAME_CHARS_MAX: usize = 80;
 
-type Answer = Result<CallToolResult, ErrorData>;
+type Answer = Result<CallToolResponse, ErrorData>;
 
 impl Inner {
-    /// Carries out one call of `name` for `principal`.
+    /// Carries out one call for `principal`.
     pub(crate) async fn dispatch(
         &self,
         principal: Arc<Principal>,
-        name: &str,
-        arguments: JsonObject,
-        meta: &RequestMetaObject,
+        params: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
     ) -> Answer {
-        let Some(tool) = self.registry.get(name) else {
+        let Some(tool) = self.registry.get(&params.name) else {
             telemetry::unknown_tool();
-            return Err(unknown_tool(name));
+            return Err(unknown_tool(&params.name));
         };
+        let (arguments, request) = AsAsked::part(params, context);
+        let meta = &request.context.meta;
         let call_id = call_id(meta)?;
         let about = &tool.spec.about;
         let context = CallContext {
@@ -49,10 +54,11 @@ impl Inner {
             records: self.records.clone(),
             identity: self.identity.clone(),
             clock: self.clock.clone(),
+            request: request.clone(),
         };
         let user_id = context.principal.user_id.clone();
         let started = self.clock.monotonic();
-        let (outcome, answer) = self.carry_out(tool, context, Value::Object(arguments)).await;
+        let (outcome, answer) = self.carry_out(&tool, context, Value::Object(arguments)).await;
         let elapsed = self.clock.monotonic().saturating_sub(started);
         // What is not shown is not named in metrics either.
         if about.scope == Scope::Admin {
@@ -78,15 +84,21 @@ impl Inner {
         if !faults.is_empty() {
             return (Outcome::Invalid, Ok(told(faults.join("; "))));
         }
-        wholes(&mut arguments);
+        // What goes to an upstream goes as it came.
+        if !tool.spec.is_mounted() {
+            wholes(&mut arguments);
+        }
         let name = tool.spec.about.name;
         // A panic would otherwise leave the client waiting for ever: rmcp answers only what returns.
         let answered = AssertUnwindSafe(async { tool.spec.call(context, arguments).await })
             .catch_unwind()
             .await;
         match answered {
-            Ok(Ok(output)) if tool.output.fits(&output) => (Outcome::Ok, Ok(structured(output))),
-            Ok(Ok(_)) => {
+            Ok(Ok(Reply::AsIs(answer))) => (outcome_of(&answer), answer),
+            Ok(Ok(Reply::Data(output))) if tool.output.as_ref().is_none_or(|check| check.fits(&output)) => {
+                (Outcome::Ok, Ok(structured(output)))
+            }
+            Ok(Ok(Reply::Data(_))) => {
                 tracing::error!(tool = name, "a tool's answer does not fit its own schema");
                 (
                     Outcome::Failed,
@@ -207,6 +219,15 @@ impl Inner {
     }
 }
 
+/// How an upstream's own answer counts.
+fn outcome_of(answer: &Answer) -> Outcome {
+    match answer {
+        Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => Outcome::Rejected,
+        Ok(_) => Outcome::Ok,
+        Err(_) => Outcome::Failed,
+    }
+}
+
 fn unknown_tool(name: &str) -> ErrorData {
     let name = events::capped(name, NAME_CHARS_MAX);
     ErrorData::invalid_params(
@@ -216,15 +237,15 @@ fn unknown_tool(name: &str) -> ErrorData {
 }
 
 /// What a caller is told instead of an answer.
-fn told(text: String) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(text)])
+fn told(text: String) -> CallToolResponse {
+    CallToolResult::error(vec![ContentBlock::text(text)]).into()
 }
 
 /// The answer as data, and as the same data in text for clients that read only that.
-fn structured(output: Value) -> CallToolResult {
+fn structured(output: Value) -> CallToolResponse {
     let mut result = CallToolResult::success(vec![ContentBlock::text(output.to_string())]);
     result.structured_content = Some(output);
-    result
+    result.into()
 }
 
 fn call_id(meta: &RequestMetaObject) -> Result<Option<CallId>, ErrorData> {

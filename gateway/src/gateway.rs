@@ -280,7 +280,7 @@ impl Gateway {
     /// What the gateway is doing right now.
     pub fn observe(&self) -> GatewaySnapshot {
         let inner = &self.inner;
-        let tools = inner.registry.visible_names().count();
+        let tools = inner.registry.visible_names().len();
         GatewaySnapshot {
             sessions: inner.sessions.len(),
             requests_under_way: inner.under_way.len(),

@@ -107,11 +107,7 @@ impl ServerHandler for Mcp {
             .session
             .as_ref()
             .map(|session| self.0.sessions.hold(session));
-        let arguments = request.arguments.unwrap_or_default();
-        self.0
-            .dispatch(principal, &request.name, arguments, &context.meta)
-            .await
-            .map(CallToolResponse::from)
+        self.0.dispatch(principal, request, context).await
     }
 
     async fn on_custom_request(

@@ -1,7 +1,10 @@
 //! The tools there are: specs with their compiled schemas, sorted by name.
+//!
+//! Those this program brings along are fixed. Those of mounted servers come and go as a whole snapshot, so that
+//! whoever lists or calls sees one state of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rmcp::model::{Tool, ToolAnnotations};
 use serde::Serialize;
@@ -10,19 +13,34 @@ use crate::error::GatewayError;
 use crate::schema::Check;
 use crate::tool::{EncryptedFields, Hint, Scope, ToolSpec};
 
-/// The tools there are. Fixed once made, and the same for every caller.
+/// The tools there are, the same for every caller.
 #[derive(Debug)]
 pub struct ToolRegistry {
-    tools: BTreeMap<&'static str, Registered>,
+    built_in: Tools,
+    now: RwLock<Arc<Tools>>,
 }
+
+type Tools = BTreeMap<&'static str, Arc<Registered>>;
 
 /// A tool ready to be called.
 #[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) spec: ToolSpec,
     pub(crate) input: Check,
-    pub(crate) output: Check,
+    pub(crate) output: Option<Check>,
     described: Tool,
+}
+
+impl Registered {
+    /// A tool of a mounted server, shown to clients as `described`.
+    pub(crate) fn mounted(spec: ToolSpec, described: Tool) -> Result<Self, String> {
+        Ok(Self {
+            input: Check::foreign(&spec.input)?,
+            output: None,
+            spec,
+            described,
+        })
+    }
 }
 
 impl ToolRegistry {
@@ -42,7 +60,7 @@ impl ToolRegistry {
     /// [`GatewayError::Schema`] for a schema that cannot be compiled, [`GatewayError::DuplicateTool`] for a name
     /// used twice.
     pub fn try_new(specs: Vec<ToolSpec>) -> Result<Self, GatewayError> {
-        let mut tools = BTreeMap::new();
+        let mut built_in = Tools::new();
         for spec in specs {
             let name = spec.about.name;
             let compiled = |which, schema| {
@@ -52,29 +70,57 @@ impl ToolRegistry {
                     reason,
                 })
             };
+            let output = spec.output.as_ref();
             let registered = Registered {
                 input: compiled("input", &spec.input)?,
-                output: compiled("output", &spec.output)?,
+                output: output.map(|schema| compiled("output", schema)).transpose()?,
                 described: describe(&spec),
                 spec,
             };
-            if tools.insert(name, registered).is_some() {
+            if built_in.insert(name, Arc::new(registered)).is_some() {
                 return Err(GatewayError::DuplicateTool {
                     tool: name.to_owned(),
                 });
             }
         }
-        Ok(Self { tools })
+        let now = RwLock::new(Arc::new(built_in.clone()));
+        Ok(Self { built_in, now })
+    }
+
+    /// Puts `mounted` in the place of all mounted tools there were. A name of our own stays ours, and of two mounted
+    /// tools of one name the first stays. Answers with those that found their name taken.
+    pub(crate) fn set_mounted(&self, mounted: Vec<Arc<Registered>>) -> Vec<&'static str> {
+        let mut tools = self.built_in.clone();
+        let mut shadowed = Vec::new();
+        for tool in mounted {
+            let name = tool.spec.about.name;
+            if tools.contains_key(name) {
+                shadowed.push(name);
+            } else {
+                tools.insert(name, tool);
+            }
+        }
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tools);
+        shadowed
+    }
+
+    fn now(&self) -> Arc<Tools> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The tool of that name, whoever may see it. The policy gate decides who may call it.
-    pub(crate) fn get(&self, name: &str) -> Option<&Registered> {
-        self.tools.get(name)
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Registered>> {
+        self.now
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// What clients are shown: sorted by name, nothing of admin scope.
     pub(crate) fn listed(&self) -> Vec<Tool> {
-        self.visible().map(|tool| tool.described.clone()).collect()
+        let tools = self.now();
+        visible(&tools).map(|tool| tool.described.clone()).collect()
     }
 
     /// What clients are shown, as the JSON of `tools/list`: for documentation, snapshots and tests.
@@ -90,15 +136,15 @@ impl ToolRegistry {
     }
 
     /// Names of the tools clients are shown.
-    pub(crate) fn visible_names(&self) -> impl Iterator<Item = &'static str> {
-        self.visible().map(|tool| tool.spec.about.name)
+    pub(crate) fn visible_names(&self) -> Vec<&'static str> {
+        visible(&self.now()).map(|tool| tool.spec.about.name).collect()
     }
+}
 
-    fn visible(&self) -> impl Iterator<Item = &Registered> {
-        self.tools
-            .values()
-            .filter(|tool| tool.spec.about.scope != Scope::Admin)
-    }
+fn visible(tools: &Tools) -> impl Iterator<Item = &Arc<Registered>> {
+    tools
+        .values()
+        .filter(|tool| tool.spec.about.scope != Scope::Admin)
 }
 
 fn describe(spec: &ToolSpec) -> Tool {
@@ -110,10 +156,11 @@ fn describe(spec: &ToolSpec) -> Tool {
         Some(about.hint == Hint::Read || about.idempotent),
         Some(false),
     );
-    Tool::new(about.name, about.description, Arc::new(spec.input.clone()))
+    let mut tool = Tool::new(about.name, about.description, Arc::new(spec.input.clone()))
         .with_title(about.title)
-        .with_raw_output_schema(Arc::new(spec.output.clone()))
-        .with_annotations(annotations)
+        .with_annotations(annotations);
+    tool.output_schema = spec.output.clone().map(Arc::new);
+    tool
 }
 
 /// A tool as documentation and audits see it.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{ValidationError, Validator};
+use jsonschema::{PatternOptions, ValidationError, Validator};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 const FAULTS_MAX: usize = 10;
 /// Characters of an unknown field's name that are repeated to the caller.
 const NAME_CHARS_MAX: usize = 40;
+
+/// Characters kept of what is wrong with somebody else's schema.
+const REASON_CHARS_MAX: usize = 200;
 
 /// The schema of what a tool takes.
 pub(crate) fn input<T: JsonSchema>() -> Map<String, Value> {
@@ -60,6 +63,13 @@ impl Transform for Plain {
     }
 }
 
+fn property_names(schema: &Map<String, Value>) -> Vec<String> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties
+        .map(|properties| properties.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
 /// A compiled schema.
 #[derive(Debug)]
 pub(crate) struct Check {
@@ -70,17 +80,26 @@ pub(crate) struct Check {
 impl Check {
     /// Compiles `schema`; nothing outside it is ever fetched.
     pub(crate) fn new(schema: &Map<String, Value>) -> Result<Self, String> {
-        let fields = schema
-            .get("properties")
-            .and_then(Value::as_object)
-            .map(|properties| properties.keys().cloned().collect());
         let validator = jsonschema::draft202012::options()
             .should_validate_formats(true)
             .build(&Value::Object(schema.clone()))
             .map_err(|error| error.to_string())?;
         Ok(Self {
             validator,
-            fields: fields.unwrap_or_default(),
+            fields: property_names(schema),
+        })
+    }
+
+    /// Compiles a schema somebody else wrote, in the dialect it names, 2020-12 when it names none. Nothing is fetched,
+    /// and its patterns run on an engine whose time grows with the text alone: one it cannot run makes no schema.
+    pub(crate) fn foreign(schema: &Map<String, Value>) -> Result<Self, String> {
+        let validator = jsonschema::options()
+            .with_pattern_options(PatternOptions::regex())
+            .build(&Value::Object(schema.clone()))
+            .map_err(|error| events::capped(&error.to_string(), REASON_CHARS_MAX))?;
+        Ok(Self {
+            validator,
+            fields: property_names(schema),
         })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use rmcp::model::{CallToolResponse, ErrorData};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,14 +70,26 @@ impl About {
     }
 }
 
-type Handler = Arc<dyn Fn(CallContext, Value) -> BoxFuture<'static, Result<Value, ToolError>> + Send + Sync>;
+/// What carries out a call.
+pub(crate) type Handler =
+    Arc<dyn Fn(CallContext, Value) -> BoxFuture<'static, Result<Reply, ToolError>> + Send + Sync>;
+
+/// What a tool answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Data, still to be checked against the tool's output schema.
+    Data(Value),
+    /// What an upstream server answered, to be passed on as it is.
+    AsIs(Result<CallToolResponse, ErrorData>),
+}
 
 /// A tool: what it says about itself, its schemas, and what carries it out.
 #[derive(Clone)]
 pub struct ToolSpec {
     pub(crate) about: About,
     pub(crate) input: Map<String, Value>,
-    pub(crate) output: Map<String, Value>,
+    /// `None` for an upstream's tool, whose answers are not ours to judge.
+    pub(crate) output: Option<Map<String, Value>>,
     handler: Handler,
 }
 
@@ -109,6 +122,7 @@ impl ToolSpec {
                     .map_err(|_| ToolError::Rejected("a number is too large".to_owned()))?;
                 let output = run(context, input).await?;
                 serde_json::to_value(output)
+                    .map(Reply::Data)
                     .map_err(|error| ToolError::failed("the answer could not be written", error))
             }
             .boxed()
@@ -116,9 +130,24 @@ impl ToolSpec {
         Self {
             about,
             input: schema::input::<In>(),
-            output: schema::output::<Out>(),
+            output: Some(schema::output::<Out>()),
             handler,
         }
+    }
+
+    /// A tool of an upstream server, with the schema it gave for its input.
+    pub(crate) fn mounted(about: About, input: Map<String, Value>, handler: Handler) -> Self {
+        Self {
+            about,
+            input,
+            output: None,
+            handler,
+        }
+    }
+
+    /// Whether an upstream server carries it out.
+    pub(crate) fn is_mounted(&self) -> bool {
+        self.output.is_none()
     }
 
     /// Carries out one call whose arguments have passed the input schema.
@@ -126,7 +155,7 @@ impl ToolSpec {
         &self,
         context: CallContext,
         arguments: Value,
-    ) -> BoxFuture<'static, Result<Value, ToolError>> {
+    ) -> BoxFuture<'static, Result<Reply, ToolError>> {
         (self.handler)(context, arguments)
     }
 }
