@@ -11,7 +11,6 @@ use events::{
 use jiff::Timestamp;
 
 use crate::brain::{CallOutcome, PastCall, PlannedCall};
-use crate::canonical;
 use crate::mcp_client::{Answer, module_of};
 
 /// The calls of one tick with their outcomes, as they come to be known.
@@ -58,7 +57,7 @@ impl Ledger {
             index,
             tool: plan.tool.clone(),
             module: module_of(&plan.tool).to_owned(),
-            input_hash: canonical::hash(&plan.arguments),
+            input_hash: events::input_hash(&plan.arguments),
             intent: plan.intent,
             mistake: plan.mistake.clone(),
             retry_of: plan.retry_of.clone(),

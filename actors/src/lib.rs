@@ -27,7 +27,6 @@ mod attribution;
 mod brain;
 mod budget;
 mod cadence;
-mod canonical;
 mod cast;
 mod digest;
 mod error;

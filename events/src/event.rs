@@ -104,6 +104,10 @@ event_types! {
     SessionClosed v 1;
     /// Policy refused a call, or would have in log-only mode.
     CallRefused v 1;
+    /// The gateway took a tool call; written before the tool runs.
+    CallStarted v 1;
+    /// A call the gateway took came to its end.
+    CallEnded v 1;
     /// App data was written through a tool or the sync protocol.
     RecordChanged v 1;
 }
@@ -510,6 +514,81 @@ pub struct CallRefused {
     pub mode: String,
     /// When.
     pub refused_at: Timestamp,
+}
+
+/// See [`Event::CallStarted`]. Written **before** the tool runs; whoever reads it without a [`CallEnded`] sees a call
+/// under way, or one that a crash cut off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallStarted {
+    /// The gateway's own name of this call; no two calls share one, also when a caller sends its own id twice.
+    pub call_id: CallId,
+    /// The caller's own id of the call, where it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_call_id: Option<CallId>,
+    /// The session it came in, where it came in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// The caller.
+    pub user_id: UserId,
+    /// The space it acts in.
+    pub space_id: SpaceId,
+    /// The name that was called, whether or not there is such a tool.
+    pub tool: String,
+    /// SHA-256 of the canonical arguments, lower-case hexadecimal.
+    pub input_hash: String,
+    /// The arguments, sealed with the caller's own key; only where the operator asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+    /// Version of the rules it was let through or refused by.
+    pub policy_version: u32,
+    /// When it was taken.
+    pub started_at: Timestamp,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallOutcome {
+    /// It was answered.
+    Ok,
+    /// It was carried out, or was to be, and ended in an error.
+    Error,
+    /// It was never carried out: a rule refused it, or there is no such tool.
+    Refused,
+    /// Its caller gave it up; it may have done part of its work.
+    Cancelled,
+    /// The gateway went down before it ended; it may or may not have done its work.
+    Unknown,
+}
+
+impl CallOutcome {
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// See [`Event::CallEnded`]. A later outcome takes the place of `unknown` alone: whoever said that did not know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallEnded {
+    /// The gateway's own name of the call.
+    pub call_id: CallId,
+    /// What came of it.
+    pub outcome: CallOutcome,
+    /// Why it ended in an error: `invalid` arguments, `rejected` by the tool, `failed` in the house, `panicked`, or
+    /// `unrecorded` when its start could not be written down and it was not carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Milliseconds from taking it to its answer; absent where nobody measured.
+    pub duration_ms: Option<u64>,
+    /// When it ended, or was found without an end.
+    pub ended_at: Timestamp,
 }
 
 /// What was done to a record.

@@ -17,6 +17,7 @@
 //! run the golden test once with `DRAMATIS_WRITE_GOLDEN=1`, add the row to `docs/events.md` (a test compares).
 //! **To change one**: raise its version in the list, write the upcaster in `upcast.rs`, keep the old golden file.
 
+mod canonical;
 mod chain;
 mod clock;
 mod codec;
@@ -31,6 +32,7 @@ mod subject;
 pub mod testing;
 mod upcast;
 
+pub use canonical::input_hash;
 pub use chain::{
     AuditReport, ChainAudit, ChainBreak, ChainHash, ChainStamp, ChainStart, ChainVerifier, ContentHash,
     InvalidChainHash, Link, verify_chain,

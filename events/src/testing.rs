@@ -192,6 +192,27 @@ pub fn samples() -> Vec<Event> {
             refused_at: at,
         }
         .into(),
+        CallStarted {
+            call_id: id("018f0000-0000-7000-8000-000000000007"),
+            client_call_id: Some(call_id.clone()),
+            session_id: Some(id("018f0000-0000-7000-8000-000000000005")),
+            user_id: user_id.clone(),
+            space_id: space_id.clone(),
+            tool: "todo.create".to_owned(),
+            input_hash: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned(),
+            arguments: Some("enc:1:8yiGRh6ha+ZbSsVC.5Lc7I0zD7+U56wJ+0l2O5h57NGR5h1L1tikWrXA5".to_owned()),
+            policy_version: 1,
+            started_at: at,
+        }
+        .into(),
+        CallEnded {
+            call_id: id("018f0000-0000-7000-8000-000000000007"),
+            outcome: CallOutcome::Error,
+            fault: Some("rejected".to_owned()),
+            duration_ms: Some(3),
+            ended_at: at,
+        }
+        .into(),
         RecordChanged {
             space_id,
             table: "tasks".to_owned(),

@@ -1,9 +1,13 @@
-//! One call's way: policy gate, input check, tool, output check. Whatever happens is answered and counted.
+//! One call's way: policy gate, its start on the record, input check, tool, output check, its end on the record.
+//! Whatever happens is answered and counted.
+
+mod record;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use events::{CallId, CallRefused, Commit, Subject};
+use events::CallId;
 use futures::FutureExt as _;
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -13,8 +17,9 @@ use rmcp::service::RequestContext;
 use serde_json::Value;
 
 use crate::call::{AsAsked, CallContext, Principal};
+use crate::call_log::{NotRecorded, UnderWay};
 use crate::gateway::Inner;
-use crate::policy::{self, POLICY_VERSION, PolicyDecision, PolicyInput, Rule};
+use crate::policy::{self, PolicyDecision, PolicyInput, Rule};
 use crate::registry::Registered;
 use crate::telemetry::{self, Outcome};
 use crate::tool::{Reply, Scope, ToolError};
@@ -26,6 +31,27 @@ const NAME_CHARS_MAX: usize = 80;
 
 type Answer = Result<CallToolResponse, ErrorData>;
 
+/// A call as it came in.
+#[derive(Debug)]
+struct Incoming {
+    principal: Arc<Principal>,
+    arguments: Value,
+    client_call_id: Option<CallId>,
+    traceparent: Option<String>,
+    request: Arc<AsAsked>,
+    under_way: Arc<UnderWay>,
+    /// When, on the monotonic clock.
+    taken: Duration,
+}
+
+/// What the policy gate said no to.
+#[derive(Debug)]
+struct Refused {
+    rule: Rule,
+    is_enforced: bool,
+    reason: String,
+}
+
 impl Inner {
     /// Carries out one call for `principal`.
     pub(crate) async fn dispatch(
@@ -33,33 +59,34 @@ impl Inner {
         principal: Arc<Principal>,
         params: CallToolRequestParams,
         context: RequestContext<RoleServer>,
+        under_way: Arc<UnderWay>,
     ) -> Answer {
-        let Some(tool) = self.registry.get(&params.name) else {
-            telemetry::unknown_tool();
-            return Err(unknown_tool(&params.name));
-        };
         let (arguments, request) = AsAsked::part(params, context);
         let meta = &request.context.meta;
-        let call_id = call_id(meta)?;
-        let about = &tool.spec.about;
-        let context = CallContext {
+        let incoming = Incoming {
             principal,
-            tool: about.name,
-            call_id,
+            arguments: Value::Object(arguments),
+            client_call_id: call_id(meta)?,
             traceparent: meta
                 .get(TRACEPARENT)
                 .and_then(Value::as_str)
                 .filter(|text| is_traceparent(text))
                 .map(str::to_owned),
-            records: self.records.clone(),
-            identity: self.identity.clone(),
-            clock: self.clock.clone(),
             request: request.clone(),
+            under_way,
+            taken: self.clock.monotonic(),
         };
-        let user_id = context.principal.user_id.clone();
-        let started = self.clock.monotonic();
-        let (outcome, answer) = self.carry_out(&tool, context, Value::Object(arguments)).await;
-        let elapsed = self.clock.monotonic().saturating_sub(started);
+        let name = &request.params.name;
+        let Some(tool) = self.registry.get(name) else {
+            telemetry::unknown_tool();
+            self.record_refused(&incoming, name, None).await;
+            return Err(unknown_tool(name));
+        };
+        let about = &tool.spec.about;
+        let user_id = incoming.principal.user_id.clone();
+        let taken = incoming.taken;
+        let (outcome, answer) = self.judge_and_carry_out(&tool, incoming).await;
+        let elapsed = self.clock.monotonic().saturating_sub(taken);
         // What is not shown is not named in metrics either.
         if about.scope == Scope::Admin {
             telemetry::unknown_tool();
@@ -71,66 +98,73 @@ impl Inner {
         answer
     }
 
-    async fn carry_out(
-        &self,
-        tool: &Registered,
-        context: CallContext,
-        mut arguments: Value,
-    ) -> (Outcome, Answer) {
-        if let Some(refused) = self.gate(tool, &context, &arguments).await {
-            return (Outcome::Refused, refused);
-        }
-        let faults = tool.input.faults(&arguments);
-        if !faults.is_empty() {
-            return (Outcome::Invalid, Ok(told(faults.join("; "))));
-        }
-        // What goes to an upstream goes as it came.
-        if !tool.spec.is_mounted() {
-            wholes(&mut arguments);
-        }
+    async fn judge_and_carry_out(&self, tool: &Registered, incoming: Incoming) -> (Outcome, Answer) {
         let name = tool.spec.about.name;
-        // A panic would otherwise leave the client waiting for ever: rmcp answers only what returns.
-        let answered = AssertUnwindSafe(async { tool.spec.call(context, arguments).await })
-            .catch_unwind()
-            .await;
-        match answered {
-            Ok(Ok(Reply::AsIs(answer))) => (outcome_of(&answer), answer),
-            Ok(Ok(Reply::Data(output))) if tool.output.as_ref().is_none_or(|check| check.fits(&output)) => {
-                (Outcome::Ok, Ok(structured(output)))
-            }
-            Ok(Ok(Reply::Data(_))) => {
-                tracing::error!(tool = name, "a tool's answer does not fit its own schema");
-                (
-                    Outcome::Failed,
-                    Err(ErrorData::internal_error(
-                        "the tool's answer was not as promised",
-                        None,
-                    )),
-                )
-            }
-            Ok(Err(ToolError::Rejected(reason))) => (Outcome::Rejected, Ok(told(reason))),
-            Ok(Err(ToolError::Failed { what, cause })) => {
-                tracing::error!(tool = name, error = %cause, "a tool call failed: {what}");
-                (Outcome::Failed, Err(ErrorData::internal_error(what, None)))
-            }
-            Err(_) => {
-                tracing::error!(tool = name, "a tool panicked");
-                (
-                    Outcome::Panicked,
-                    Err(ErrorData::internal_error(
-                        "the tool broke down; this is a fault of the server",
-                        None,
-                    )),
-                )
-            }
+        let refused = self.gate(tool, &incoming);
+        if let Some(Refused { rule, reason, .. }) = refused.as_ref().filter(|refused| refused.is_enforced) {
+            self.record_refused(&incoming, name, refused.as_ref()).await;
+            let answer = match rule {
+                // Not even its existence is admitted.
+                Rule::AdminScope => Err(unknown_tool(name)),
+                Rule::Destructive | Rule::Rate => Ok(told(reason.clone())),
+            };
+            return (Outcome::Refused, answer);
         }
+        let open = match self.record_start(&incoming, name, refused.as_ref()).await {
+            Ok(open) => open,
+            Err(error) => return (Outcome::Failed, Err(unrecorded(error))),
+        };
+        let Incoming {
+            principal,
+            arguments,
+            client_call_id,
+            traceparent,
+            request,
+            under_way,
+            ..
+        } = incoming;
+        let context = CallContext {
+            principal,
+            tool: name,
+            call_id: client_call_id,
+            traceparent,
+            records: self.records.clone(),
+            identity: self.identity.clone(),
+            clock: self.clock.clone(),
+            request,
+        };
+        let given_up = context.request.context.ct.clone();
+        let carried_out = carry_out(tool, context, arguments);
+        let (outcome, answer) = if tool.spec.is_mounted() {
+            // Its own to give up, because its upstream has to be told.
+            let (outcome, answer) = carried_out.await;
+            let outcome = if given_up.is_cancelled() {
+                Outcome::Cancelled
+            } else {
+                outcome
+            };
+            (outcome, answer)
+        } else {
+            // What is given up stops where it is; a write that was on its way may be stored, as with a lost connection.
+            tokio::select! {
+                biased;
+                done = carried_out => done,
+                () = given_up.cancelled() => (Outcome::Cancelled, Err(cancelled())),
+            }
+        };
+        if let Some(open) = open {
+            let (ended, fault) = outcome.on_record();
+            open.end(ended, fault);
+        }
+        drop(under_way);
+        (outcome, answer)
     }
 
-    /// Asks the policy gate. `Some` is the answer to a refused call.
-    async fn gate(&self, tool: &Registered, context: &CallContext, arguments: &Value) -> Option<Answer> {
+    /// Asks the policy gate.
+    fn gate(&self, tool: &Registered, incoming: &Incoming) -> Option<Refused> {
         let settings = &self.settings.policy;
         let about = &tool.spec.about;
-        let user_id = &context.principal.user_id;
+        let user_id = &incoming.principal.user_id;
         let decision = {
             let window = self.rate_window(user_id, about.name);
             let mut calls = window.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,7 +181,7 @@ impl Inner {
                         .is_some_and(|tools| tools.contains(about.name)),
                     earlier: &calls,
                     now,
-                    arguments,
+                    arguments: &incoming.arguments,
                 },
                 settings,
             );
@@ -181,40 +215,61 @@ impl Inner {
                 ..
             } => {
                 telemetry::policy_decision("refuse", rule.as_str(), mode);
-                self.record_refusal(context, rule).await;
-                is_enforced.then(|| match rule {
-                    // Not even its existence is admitted.
-                    Rule::AdminScope => Err(unknown_tool(about.name)),
-                    Rule::Destructive | Rule::Rate => Ok(told(reason)),
+                tracing::info!(user.id = %user_id, tool = about.name, policy.rule = rule.as_str(), "policy refuses a call");
+                Some(Refused {
+                    rule,
+                    is_enforced,
+                    reason,
                 })
             }
         }
     }
+}
 
-    /// The refusal stands whether or not it could be written down.
-    async fn record_refusal(&self, context: &CallContext, rule: Rule) {
-        let principal = &context.principal;
-        let refused_at = self.clock.now();
-        let event = CallRefused {
-            user_id: principal.user_id.clone(),
-            space_id: principal.space_id.clone(),
-            tool: context.tool.to_owned(),
-            call_id: context.call_id.clone(),
-            rule: rule.as_str().to_owned(),
-            policy_version: POLICY_VERSION,
-            mode: self.settings.policy.mode.as_str().to_owned(),
-            refused_at,
-        };
-        let subject = Subject::Session(principal.user_id.clone());
-        let mut commit = Commit::new(self.ids.uuid().into(), subject, refused_at, vec![event.into()]);
-        commit.traceparent.clone_from(&context.traceparent);
-        if let Some(session) = &principal.session {
-            commit.correlation = session.id.to_string();
+/// Checks the arguments, runs the tool and checks its answer.
+async fn carry_out(tool: &Registered, context: CallContext, mut arguments: Value) -> (Outcome, Answer) {
+    let faults = tool.input.faults(&arguments);
+    if !faults.is_empty() {
+        return (Outcome::Invalid, Ok(told(faults.join("; "))));
+    }
+    // What goes to an upstream goes as it came.
+    if !tool.spec.is_mounted() {
+        wholes(&mut arguments);
+    }
+    let name = tool.spec.about.name;
+    // A panic would otherwise leave the client waiting for ever: rmcp answers only what returns.
+    let answered = AssertUnwindSafe(async { tool.spec.call(context, arguments).await })
+        .catch_unwind()
+        .await;
+    match answered {
+        Ok(Ok(Reply::AsIs(answer))) => (outcome_of(&answer), answer),
+        Ok(Ok(Reply::Data(output))) if tool.output.as_ref().is_none_or(|check| check.fits(&output)) => {
+            (Outcome::Ok, Ok(structured(output)))
         }
-        commit.causation = context.call_id.as_ref().map(ToString::to_string);
-        tracing::info!(user.id = %principal.user_id, tool = context.tool, policy.rule = rule.as_str(), "policy refuses a call");
-        if let Err(error) = self.append_unguarded(&commit).await {
-            tracing::error!(tool = context.tool, error = %error, "a refusal could not be recorded");
+        Ok(Ok(Reply::Data(_))) => {
+            tracing::error!(tool = name, "a tool's answer does not fit its own schema");
+            (
+                Outcome::Failed,
+                Err(ErrorData::internal_error(
+                    "the tool's answer was not as promised",
+                    None,
+                )),
+            )
+        }
+        Ok(Err(ToolError::Rejected(reason))) => (Outcome::Rejected, Ok(told(reason))),
+        Ok(Err(ToolError::Failed { what, cause })) => {
+            tracing::error!(tool = name, error = %cause, "a tool call failed: {what}");
+            (Outcome::Failed, Err(ErrorData::internal_error(what, None)))
+        }
+        Err(_) => {
+            tracing::error!(tool = name, "a tool panicked");
+            (
+                Outcome::Panicked,
+                Err(ErrorData::internal_error(
+                    "the tool broke down; this is a fault of the server",
+                    None,
+                )),
+            )
         }
     }
 }
@@ -234,6 +289,19 @@ fn unknown_tool(name: &str) -> ErrorData {
         format!("unknown tool: {name}; tools/list shows what there is"),
         None,
     )
+}
+
+/// A call that could not be written down is not carried out.
+fn unrecorded(error: NotRecorded) -> ErrorData {
+    ErrorData::internal_error(
+        format!("the call could not be recorded and was not carried out: {error}; try again in a moment"),
+        None,
+    )
+}
+
+/// Nobody reads it: whoever gives a call up gets no answer.
+fn cancelled() -> ErrorData {
+    ErrorData::internal_error("the call was cancelled", None)
 }
 
 /// What a caller is told instead of an answer.

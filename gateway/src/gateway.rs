@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::call_log::{self, CallLog};
 use crate::door;
 use crate::door::host_origin::Allowed;
 use crate::door::ownership::SESSION_HEADER;
@@ -33,7 +34,7 @@ use crate::metadata::{self, METADATA_PATH};
 use crate::records::Records;
 use crate::registry::ToolRegistry;
 use crate::sessions::{Session, Sessions};
-use crate::settings::GatewaySettings;
+use crate::settings::{GatewaySettings, RecordCalls};
 use crate::telemetry;
 
 /// Sessions ended at once.
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
 
     // state
     pub(crate) records: Records,
+    pub(crate) calls: CallLog,
     pub(crate) guests: Arc<Guests>,
     pub(crate) sessions: Sessions,
     pub(crate) behind: Arc<LocalSessionManager>,
@@ -155,7 +157,16 @@ impl Gateway {
         behind.session_config.keep_alive = None;
         let stop = CancellationToken::new();
         let public_url = settings.public_url.trim_end_matches('/').to_owned();
+        let background = TaskTracker::new();
+        let calls = CallLog::new(
+            log.clone(),
+            clock.clone(),
+            ids.clone(),
+            background.clone(),
+            stop.clone(),
+        );
         let inner = Arc::new(Inner {
+            calls,
             metadata_url: format!("{public_url}{METADATA_PATH}/mcp"),
             public_url,
             guests: Arc::default(),
@@ -170,7 +181,7 @@ impl Gateway {
             rates: Mutex::default(),
             is_draining: AtomicBool::new(false),
             under_way: TaskTracker::new(),
-            background: TaskTracker::new(),
+            background,
             _stop_when_dropped: stop.clone().drop_guard(),
             stop,
             clock,
@@ -182,6 +193,15 @@ impl Gateway {
             inner.stop.clone(),
             lifecycle::reap_every(&inner.settings),
         ));
+        if inner.settings.record_calls != RecordCalls::Off {
+            inner.background.spawn(call_log::close_unfinished(
+                inner.log.clone(),
+                inner.records.tables.clone(),
+                inner.records.projector.clone(),
+                inner.clock.clone(),
+                inner.stop.clone(),
+            ));
+        }
         Ok(Self { inner })
     }
 

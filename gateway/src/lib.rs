@@ -7,8 +7,8 @@
 //!              rmcp: both revisions on one path, 2025-11-25 with sessions and 2026-07-28 without
 //!                │
 //!                ▼
-//!              dispatch: policy gate ▸ input schema ▸ tool ▸ output schema
-//!                                                      │
+//!              dispatch: policy gate ▸ start on the record ▸ input schema ▸ tool ▸ output schema ▸ end
+//!                                                                            │
 //!         seal fields ▸ append RecordChanged ▸ wait for the tables ▸ read back ▸ open fields
 //! ```
 //!
@@ -17,6 +17,7 @@
 //!   alone, and a stranger gets 403 while the owner's session lives on.
 //! * This room never writes a table. It appends, and reads what the projections made of it.
 //! * A sealed field's text is in no event, no table, no error, no log line and no metric.
+//! * No tool runs before its call is in the log, and every call there comes to one outcome.
 //! * Whoever is expelled has nothing under way any more, and gets nothing under way again: so nothing of it is
 //!   appended after its erasure.
 //! * Whoever wrote reads its own write next, or is told that it is stored but not visible yet.
@@ -35,6 +36,7 @@
 )]
 
 mod call;
+mod call_log;
 mod dispatch;
 mod door;
 mod error;
@@ -62,5 +64,5 @@ pub use gateway::{Gateway, GatewaySnapshot, StillServed};
 pub use policy::{POLICY_VERSION, PolicyDecision, PolicyInput, Rule, decide};
 pub use records::ENCRYPTION_REGISTRY;
 pub use registry::{ToolDescription, ToolRegistry, module_names, tools};
-pub use settings::{GatewaySettings, PolicyMode, PolicySettings};
+pub use settings::{GatewaySettings, PolicyMode, PolicySettings, RecordCalls};
 pub use tool::{About, EncryptedFields, Hint, Scope, ToolError, ToolSpec};

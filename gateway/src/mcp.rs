@@ -12,6 +12,7 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 
 use crate::call::Principal;
+use crate::call_log::UnderWay;
 use crate::door::{Opened, Opening};
 use crate::gateway::Inner;
 
@@ -98,16 +99,16 @@ impl ServerHandler for Mcp {
             tracing::error!("a tool call came without a caller");
             ErrorData::internal_error("the caller is not known", None)
         })?;
-        let _present = self.0.guests.enter(&principal.user_id).ok_or_else(|| {
+        let present = self.0.guests.enter(&principal.user_id).ok_or_else(|| {
             ErrorData::internal_error("the account is being erased; nothing more is done for it", None)
         })?;
         // The call keeps its session, and the drain waiting, even when its client has gone away.
-        let _counted = self.0.under_way.token();
+        let under_way = UnderWay::new(present, self.0.under_way.token());
         let _in_use = principal
             .session
             .as_ref()
             .map(|session| self.0.sessions.hold(session));
-        self.0.dispatch(principal, request, context).await
+        self.0.dispatch(principal, request, context, under_way).await
     }
 
     async fn on_custom_request(

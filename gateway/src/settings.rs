@@ -16,6 +16,8 @@ pub struct GatewaySettings {
     pub allowed_origins: Vec<String>,
     /// What is refused, and how.
     pub policy: PolicySettings,
+    /// What is written down about calls.
+    pub record_calls: RecordCalls,
     /// Bytes a request body may have.
     pub body_bytes_max: usize,
     /// How long a write waits until its own reader would see it.
@@ -33,12 +35,24 @@ impl Default for GatewaySettings {
             allowed_hosts: vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()],
             allowed_origins: Vec::new(),
             policy: PolicySettings::default(),
+            record_calls: RecordCalls::Hashes,
             body_bytes_max: 4 * 1024 * 1024,
             read_your_writes: Duration::from_secs(5),
             session_idle: Duration::from_mins(30),
             sessions_per_user_max: 32,
         }
     }
+}
+
+/// What is written down about calls, beside refusals, which always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordCalls {
+    /// Nothing. For measuring what writing costs.
+    Off,
+    /// That they began and how they ended, with the hash of their arguments.
+    Hashes,
+    /// That, and their arguments sealed with the caller's own key where the caller has one here.
+    WithArguments,
 }
 
 /// What the policy gate refuses.

@@ -1,5 +1,6 @@
 //! The room's metrics: described once, starting at zero, never labelled with anything a caller sent.
 
+use events::CallOutcome;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::registry::ToolRegistry;
@@ -19,16 +20,19 @@ pub(crate) enum Outcome {
     Failed,
     /// The tool panicked.
     Panicked,
+    /// Its caller gave it up.
+    Cancelled,
 }
 
 impl Outcome {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Ok,
         Self::Invalid,
         Self::Rejected,
         Self::Refused,
         Self::Failed,
         Self::Panicked,
+        Self::Cancelled,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -39,6 +43,21 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Failed => "failed",
             Self::Panicked => "panicked",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Outcome {
+    /// How the call's end stands on the record.
+    pub(crate) fn on_record(self) -> (CallOutcome, Option<&'static str>) {
+        match self {
+            Self::Ok => (CallOutcome::Ok, None),
+            Self::Refused => (CallOutcome::Refused, None),
+            Self::Cancelled => (CallOutcome::Cancelled, None),
+            Self::Invalid | Self::Rejected | Self::Failed | Self::Panicked => {
+                (CallOutcome::Error, Some(self.as_str()))
+            }
         }
     }
 }
@@ -46,6 +65,9 @@ impl Outcome {
 const TOOL_CALLS: &str = "gateway_tool_calls_total";
 const TOOL_CALL_DURATION: &str = "gateway_tool_call_duration_seconds";
 const POLICY_DECISIONS: &str = "gateway_policy_decisions_total";
+const CALL_EVENTS: &str = "gateway_call_events_total";
+const CALL_COMMITS: &str = "gateway_call_commits_total";
+const CALLS_UNRECORDED: &str = "gateway_calls_unrecorded_total";
 const SESSIONS: &str = "gateway_sessions";
 const AUTH_FAILURES: &str = "gateway_auth_failures_total";
 pub(crate) const READ_YOUR_WRITES_TIMEOUTS: &str = "gateway_read_your_writes_timeouts_total";
@@ -59,6 +81,20 @@ pub(crate) fn describe(registry: &ToolRegistry) {
         "time from a call's arrival to its answer"
     );
     describe_counter!(POLICY_DECISIONS, Unit::Count, "decisions of the policy gate");
+    describe_counter!(CALL_EVENTS, Unit::Count, "events about calls sent to the log");
+    describe_counter!(
+        CALL_COMMITS,
+        Unit::Count,
+        "commits they were sent in, grouped by account"
+    );
+    describe_counter!(
+        CALLS_UNRECORDED,
+        Unit::Count,
+        "calls that could not be recorded and were not carried out"
+    );
+    for counter in [CALL_EVENTS, CALL_COMMITS, CALLS_UNRECORDED] {
+        counter!(counter).increment(0);
+    }
     describe_gauge!(SESSIONS, Unit::Count, "open MCP sessions");
     describe_counter!(
         AUTH_FAILURES,
@@ -93,6 +129,16 @@ pub(crate) fn unknown_tool() {
 
 pub(crate) fn policy_decision(decision: &'static str, reason: &'static str, mode: &'static str) {
     counter!(POLICY_DECISIONS, "decision" => decision, "reason" => reason, "mode" => mode).increment(1);
+}
+
+/// One commit about calls goes to the log.
+pub(crate) fn call_commit(events: usize) {
+    counter!(CALL_COMMITS).increment(1);
+    counter!(CALL_EVENTS).increment(events as u64);
+}
+
+pub(crate) fn call_unrecorded() {
+    counter!(CALLS_UNRECORDED).increment(1);
 }
 
 pub(crate) fn auth_failure(reason: &'static str) {

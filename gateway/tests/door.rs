@@ -20,6 +20,8 @@ mod jetstream;
 mod ownership;
 #[path = "door/policy.rs"]
 mod policy;
+#[path = "door/record.rs"]
+mod record;
 #[path = "door/sessions.rs"]
 mod sessions;
 #[path = "door/stateless.rs"]

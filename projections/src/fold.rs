@@ -2,6 +2,7 @@
 //! a [`WorkingSet`] and nothing else; what they may look at is named in `working_set/wanted.rs`.
 
 mod actions;
+mod calls;
 mod feedback;
 mod personas;
 mod records;
@@ -22,7 +23,7 @@ use crate::schema::{ChainHead, Parked};
 use crate::working_set::WorkingSet;
 
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
-pub(crate) const FOLD_VERSION: u32 = 2;
+pub(crate) const FOLD_VERSION: u32 = 3;
 
 /// Characters of a reason kept with a parked commit.
 const REASON_CHARS_MAX: usize = 500;
@@ -192,6 +193,8 @@ fn fold_event(set: &mut WorkingSet, place: &Place<'_>, event: &Event) -> Result<
         Event::SessionOpened(opened) => sessions::opened(set, place, opened),
         Event::SessionClosed(closed) => sessions::closed(set, place, closed),
         Event::CallRefused(refused) => sessions::refused(set, place, refused),
+        Event::CallStarted(started) => calls::started(set, place, started),
+        Event::CallEnded(ended) => calls::ended(set, place, ended),
         Event::RecordChanged(changed) => records::changed(set, place, changed),
         // What a model request cost is summed up by its tick; a table of its own comes with the model brains.
         Event::ModelCalled(_) | Event::Unknown(_) => Ok(()),

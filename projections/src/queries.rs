@@ -1,6 +1,7 @@
 //! What can be asked of the tables. Every question is answered from one snapshot.
 
 mod actions;
+mod calls;
 mod counts;
 mod feedback;
 mod parked;
@@ -9,6 +10,7 @@ mod records;
 mod report;
 
 pub use actions::{ActionRow, CallResult};
+pub use calls::{CallAgreement, CallDifference, UnfinishedCall};
 pub use counts::TableCounts;
 pub use feedback::ModuleFeedback;
 pub use parked::ParkedRow;

@@ -110,6 +110,23 @@ folded_tables! {
         refused_at: i64,
         stream_seq: i64,
     }
+    GatewayCall in "gateway_calls", key (id): String {
+        id: String,
+        user_id: String,
+        space_id: String,
+        session_id: Option<String>,
+        client_call_id: Option<String>,
+        tool: String,
+        input_hash: String,
+        arguments: Option<String>,
+        policy_version: i64,
+        outcome: String,
+        fault: Option<String>,
+        duration_ms: Option<i64>,
+        started_at: i64,
+        ended_at: Option<i64>,
+        stream_seq: i64,
+    }
     Parked in "parked_events", key (seq): i64 {
         seq: i64,
         commit_id: Option<String>,

@@ -12,7 +12,7 @@ mod load;
 mod wanted;
 mod write;
 
-use crate::schema::{ChainHead, Feedback, Parked, Persona, Record, Refusal, Session, Tick};
+use crate::schema::{ChainHead, Feedback, GatewayCall, Parked, Persona, Record, Refusal, Session, Tick};
 
 pub(crate) use actions::Actions;
 pub(crate) use held::Held;
@@ -29,6 +29,7 @@ pub(crate) struct WorkingSet {
     pub(crate) records: Held<Record>,
     pub(crate) sessions: Held<Session>,
     pub(crate) refusals: Held<Refusal>,
+    pub(crate) calls: Held<GatewayCall>,
     pub(crate) parked: Held<Parked>,
     pub(crate) chain_heads: Held<ChainHead>,
     erasures: Vec<Erasure>,
@@ -55,6 +56,7 @@ impl WorkingSet {
         set.feedback.assume_absent();
         set.records.assume_absent();
         set.sessions.assume_absent();
+        set.calls.assume_absent();
         set
     }
 
@@ -72,6 +74,7 @@ impl WorkingSet {
         self.records.settle();
         self.sessions.settle();
         self.refusals.settle();
+        self.calls.settle();
         self.parked.settle();
         self.chain_heads.settle();
         self.erasures_settled = self.erasures.len();
@@ -86,12 +89,13 @@ impl WorkingSet {
         self.records.revert();
         self.sessions.revert();
         self.refusals.revert();
+        self.calls.revert();
         self.parked.revert();
         self.chain_heads.revert();
         self.erasures.truncate(self.erasures_settled);
     }
 
-    /// Everything of the persona, here and in the tables: its own rows, its sessions and refusals.
+    /// Everything of the persona, here and in the tables: its own rows, its sessions, calls and refusals.
     pub(crate) fn erase_persona(&mut self, persona: &str) {
         self.personas.remove_where(|row| row.id == persona);
         self.ticks.remove_where(|row| row.persona_id == persona);
@@ -99,6 +103,7 @@ impl WorkingSet {
         self.feedback.remove_where(|row| row.persona_id == persona);
         self.sessions.remove_where(|row| row.user_id == persona);
         self.refusals.remove_where(|row| row.user_id == persona);
+        self.calls.remove_where(|row| row.user_id == persona);
         for (table, column) in [
             ("personas", "id"),
             ("ticks", "persona_id"),
@@ -106,6 +111,7 @@ impl WorkingSet {
             ("persona_feedback", "persona_id"),
             ("sessions", "user_id"),
             ("refusals", "user_id"),
+            ("gateway_calls", "user_id"),
         ] {
             self.erase_in_tables(table, column, persona);
         }

@@ -7,6 +7,7 @@ use events::SystemClock;
 
 use crate::api_client::ApiClient;
 use crate::commands::accounts::AccountsCommand;
+use crate::commands::audit::AuditCommand;
 use crate::commands::cleanup::CleanupArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::demo::DemoArgs;
@@ -18,8 +19,8 @@ use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::{
-    accounts, cleanup, config, demo, doctor, events as log_events, parked, personas, rebuild, seed, tick,
-    token, up, verify,
+    accounts, audit, cleanup, config, demo, doctor, events as log_events, parked, personas, rebuild, seed,
+    tick, token, up, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -63,6 +64,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Checks of what is on record
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Commits that could not be folded, and why
     #[command(subcommand)]
     Parked(ParkedCommand),
@@ -94,6 +98,7 @@ impl Command {
             Self::Events(_) => true,
             Self::Token(args) => args.json,
             Self::Rebuild(args) => args.json,
+            Self::Audit(command) => command.wants_json(),
             Self::Parked(command) => command.wants_json(),
             Self::Verify { json } | Self::Doctor { json } | Self::Config(ConfigCommand::Print { json }) => {
                 *json
@@ -152,6 +157,7 @@ impl Cli {
             Command::Events(command) => log_events::run(&command, &settings, clock, out).await,
             Command::Rebuild(args) => rebuild::run(&args, &settings, clock, out).await,
             Command::Verify { .. } => verify::run(&settings, clock, out).await,
+            Command::Audit(command) => audit::run(&command, &settings, out).await,
             Command::Parked(command) => parked::run(&command, &settings, clock, out).await,
             Command::Token(args) => token::run(&args, &settings, clock, out).await,
             Command::Accounts(command) => accounts::run(&command, &settings, clock, out).await,

@@ -1,6 +1,7 @@
 //! One file a command (or a pair that shares its work).
 
 pub(crate) mod accounts;
+pub(crate) mod audit;
 pub(crate) mod cleanup;
 pub(crate) mod config;
 pub(crate) mod demo;

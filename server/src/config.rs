@@ -49,6 +49,18 @@ pub(crate) enum PolicyModeKey {
     Enforce,
 }
 
+/// What the log keeps of each tool call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RecordCallsKey {
+    /// Nothing.
+    Off,
+    /// That it began and how it ended, with the hash of its arguments.
+    Hashes,
+    /// That, and the arguments sealed with the caller's own key.
+    Arguments,
+}
+
 /// Every setting. Durations are in the unit their name ends with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,6 +123,8 @@ pub(crate) struct Config {
     pub(crate) policy_mode: PolicyModeKey,
     /// Calls of one tool by one user in a rolling minute.
     pub(crate) calls_per_minute_max: u32,
+    /// What the log keeps of each tool call.
+    pub(crate) record_calls: RecordCallsKey,
     /// MCP sessions of one user at once.
     pub(crate) sessions_per_user_max: usize,
     /// An MCP session without a message for this long ends.
@@ -147,6 +161,7 @@ impl Default for Config {
             paused: false,
             policy_mode: PolicyModeKey::Enforce,
             calls_per_minute_max: 30,
+            record_calls: RecordCallsKey::Hashes,
             sessions_per_user_max: 16,
             session_idle_ms: 30 * 60_000,
         }
@@ -199,6 +214,12 @@ impl Config {
                 fault(
                     "service_key",
                     "production refuses the development service key; set MANA_SERVICE_KEY",
+                );
+            }
+            if self.record_calls == RecordCallsKey::Off {
+                fault(
+                    "record_calls",
+                    "production keeps a record of every call; `hashes` keeps the least",
                 );
             }
             if self.issuer == DEVELOPMENT_ISSUER {

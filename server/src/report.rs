@@ -10,7 +10,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use events::StreamSeq;
-use projections::{DayReport, PersonaDay, TableCounts};
+use projections::{CallAgreement, DayReport, PersonaDay, TableCounts};
 use serde::Serialize;
 
 pub(crate) use agreement::{Agreement, agreement};
@@ -107,6 +107,13 @@ impl MorningReport {
             took_ms,
             days,
         }
+    }
+
+    /// The same report with what came of holding personas' calls against the gateway's record of them.
+    #[must_use]
+    pub(crate) fn with_calls(mut self, calls: &CallAgreement) -> Self {
+        self.agreement.push(Agreement::of_calls(calls));
+        self
     }
 
     /// Whether log and tables tell the same story.

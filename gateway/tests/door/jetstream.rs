@@ -27,7 +27,7 @@ async fn a_task_written_through_the_door_is_on_jetstream_sealed_and_read_back() 
     let events = house.events().await;
     let types: Vec<_> = events.iter().map(events::Event::type_name).collect();
     assert!(
-        types.starts_with(&["SessionOpened", "RecordChanged"]),
+        types.starts_with(&["SessionOpened", "CallStarted", "RecordChanged"]),
         "{types:?}"
     );
     assert!(!format!("{events:?}").contains("Milch"));

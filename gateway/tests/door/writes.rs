@@ -143,7 +143,7 @@ async fn a_write_that_cannot_be_waited_for_says_that_it_is_stored() {
     let client = house.connect(&house.user("anna").await).await;
     let told = refused(&client, "todo.create", json!({"title": "Milch"})).await;
     assert!(
-        told.starts_with("the write is stored (as entry 2 of the log) but not visible yet"),
+        told.starts_with("the write is stored (as entry 3 of the log) but not visible yet"),
         "{told}"
     );
     assert_eq!(house.events_of("RecordChanged").await.len(), 1);

@@ -2,8 +2,8 @@
 
 use events::testing::{given, id, sample_time};
 use events::{
-    Event, Intent, PersonaErased, Rated, RatingSource, RecordedCommit, Subject, TickFinished, TickOutcome,
-    TickStarted, TickTrigger, ToolCalled, ToolReturned,
+    CallEnded, CallOutcome, CallStarted, Event, Intent, PersonaErased, Rated, RatingSource, RecordedCommit,
+    Subject, TickFinished, TickOutcome, TickStarted, TickTrigger, ToolCalled, ToolReturned,
 };
 
 use super::*;
@@ -110,6 +110,93 @@ fn parked(set: &WorkingSet) -> Vec<(i64, String)> {
     rows.map(|row| (row.seq, row.reason.clone())).collect()
 }
 
+fn started(call: &str) -> Event {
+    CallStarted {
+        call_id: id(call),
+        client_call_id: None,
+        session_id: None,
+        user_id: id("anna"),
+        space_id: id("space"),
+        tool: "todo.create".to_owned(),
+        input_hash: "00".to_owned(),
+        arguments: None,
+        policy_version: 1,
+        started_at: sample_time(),
+    }
+    .into()
+}
+
+fn ended(call: &str, outcome: CallOutcome) -> Event {
+    CallEnded {
+        call_id: id(call),
+        outcome,
+        fault: None,
+        duration_ms: Some(3),
+        ended_at: sample_time(),
+    }
+    .into()
+}
+
+/// What folding `commits` on the session subject of each account makes of empty tables.
+fn at_the_door(commits: Vec<(&str, Vec<Event>)>) -> WorkingSet {
+    let mut set = WorkingSet::of_nothing();
+    let of = |user: &str| Subject::Session(id(user));
+    for recorded in given(commits.into_iter().map(|(user, events)| (of(user), events))) {
+        fold_or_park(&mut set, &Delivery::Commit(recorded)).unwrap();
+    }
+    set
+}
+
+fn outcomes(set: &WorkingSet) -> Vec<(String, String)> {
+    let rows = set.calls.rows().into_iter();
+    rows.map(|row| (row.id.clone(), row.outcome.clone())).collect()
+}
+
+#[test]
+fn the_first_outcome_of_a_call_stands_but_unknown_gives_way() {
+    let set = at_the_door(vec![
+        ("anna", vec![started("a"), started("b"), started("c")]),
+        (
+            "anna",
+            vec![ended("a", CallOutcome::Ok), ended("a", CallOutcome::Error)],
+        ),
+        ("anna", vec![ended("b", CallOutcome::Unknown)]),
+        (
+            "anna",
+            vec![
+                ended("b", CallOutcome::Cancelled),
+                ended("b", CallOutcome::Unknown),
+            ],
+        ),
+        // A start told twice, after a lost acknowledgement, is the same call.
+        ("anna", vec![started("a")]),
+    ]);
+    assert_eq!(parked(&set), []);
+    let expected = [("a", "ok"), ("b", "cancelled"), ("c", "pending")];
+    assert_eq!(
+        outcomes(&set),
+        expected.map(|(call, outcome)| (call.to_owned(), outcome.to_owned()))
+    );
+}
+
+#[test]
+fn nobody_ends_the_call_of_another_account_or_starts_one_in_its_name() {
+    let set = at_the_door(vec![
+        ("anna", vec![started("a")]),
+        ("ben", vec![ended("a", CallOutcome::Ok)]),
+        ("ben", vec![started("b")]),
+        ("anna", vec![ended("never-started", CallOutcome::Ok)]),
+    ]);
+    assert_eq!(outcomes(&set), [("a".to_owned(), "pending".to_owned())]);
+    assert_eq!(parked(&set).len(), 1, "{:?}", parked(&set));
+    let mut set = WorkingSet::of_nothing();
+    let [strayed]: [RecordedCommit; 1] = given([(of_anna(), vec![ended("a", CallOutcome::Ok)])])
+        .try_into()
+        .unwrap();
+    fold_or_park(&mut set, &Delivery::Commit(strayed)).unwrap();
+    assert_eq!(parked(&set).len(), 1, "an end on a persona's subject");
+}
+
 #[test]
 fn a_call_and_its_outcome_may_share_a_commit_and_what_is_left_is_unknown() {
     let set = folded(vec![
@@ -205,8 +292,13 @@ fn a_row_that_nobody_loaded_is_not_taken_for_absent() {
         returned("t", "a"),
         finished("t"),
         rated("todo", 3),
-    ] {
-        let [recorded]: [RecordedCommit; 1] = given([(of_anna(), vec![event])]).try_into().unwrap();
+    ]
+    .into_iter()
+    .map(|event| (of_anna(), event))
+    .chain([started("a"), ended("a", CallOutcome::Ok)].map(|event| (Subject::Session(id("anna")), event)))
+    {
+        let (subject, event) = event;
+        let [recorded]: [RecordedCommit; 1] = given([(subject, vec![event])]).try_into().unwrap();
         let error = fold_delivery(&mut WorkingSet::default(), &Delivery::Commit(recorded)).unwrap_err();
         assert!(matches!(error, FoldError::Halt { .. }), "{error:?}");
     }

@@ -31,6 +31,10 @@ pub struct TableCounts {
     pub sessions: u64,
     /// Calls that policy refused, or would have.
     pub refusals: u64,
+    /// Tool calls the gateway took.
+    pub calls: u64,
+    /// Those among them without an outcome yet.
+    pub calls_pending: u64,
     /// Commits that could not be folded.
     pub parked: u64,
     /// The last commit folded.
@@ -53,6 +57,8 @@ impl Tables {
                     (SELECT COUNT(*) FROM records) AS records,
                     (SELECT COUNT(*) FROM sessions) AS sessions,
                     (SELECT COUNT(*) FROM refusals) AS refusals,
+                    (SELECT COUNT(*) FROM gateway_calls) AS calls,
+                    (SELECT COUNT(*) FROM gateway_calls WHERE outcome = 'pending') AS calls_pending,
                     (SELECT COUNT(*) FROM parked_events) AS parked",
         )
         .fetch_one(&mut snapshot.db())
@@ -69,6 +75,8 @@ impl Tables {
             records: column::count(&row, "records")?,
             sessions: column::count(&row, "sessions")?,
             refusals: column::count(&row, "refusals")?,
+            calls: column::count(&row, "calls")?,
+            calls_pending: column::count(&row, "calls_pending")?,
             parked: column::count(&row, "parked")?,
             as_of_seq: Checkpoint::seq_of(checkpoint.as_ref()),
         })

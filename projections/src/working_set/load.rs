@@ -47,6 +47,12 @@ impl WorkingSet {
         for row in by_id(db, wanted.sessions.iter().copied()).await? {
             set.sessions.loaded(row);
         }
+        for id in &wanted.gateway_calls {
+            set.calls.asked_for((*id).to_owned());
+        }
+        for row in by_id(db, wanted.gateway_calls.iter().copied()).await? {
+            set.calls.loaded(row);
+        }
         set.load_records(db, wanted).await?;
         set.load_actions(db, wanted).await?;
         Ok(set)

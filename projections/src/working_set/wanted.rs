@@ -21,6 +21,8 @@ pub(crate) struct Wanted<'a> {
     /// Space, table, record.
     pub(super) records: HashSet<(&'a str, &'a str, &'a str)>,
     pub(super) sessions: HashSet<&'a str>,
+    /// Calls at the door, by the gateway's own id.
+    pub(super) gateway_calls: HashSet<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
@@ -85,6 +87,12 @@ impl<'a> Wanted<'a> {
             }
             Event::SessionClosed(closed) => {
                 self.sessions.insert(closed.session_id.as_str());
+            }
+            Event::CallStarted(started) => {
+                self.gateway_calls.insert(started.call_id.as_str());
+            }
+            Event::CallEnded(ended) => {
+                self.gateway_calls.insert(ended.call_id.as_str());
             }
             // Names no key may have are refused before anything is looked for.
             Event::RecordChanged(_)

@@ -29,6 +29,7 @@ impl WorkingSet {
         upsert(db, self.records.into_changed()).await?;
         upsert(db, self.sessions.into_changed()).await?;
         upsert(db, self.refusals.into_changed()).await?;
+        upsert(db, self.calls.into_changed()).await?;
         upsert(db, self.parked.into_changed()).await?;
         upsert(db, self.chain_heads.into_changed()).await?;
         Ok(())

@@ -395,9 +395,11 @@ async fn every_type_of_event_folds() {
         .filter(|event| !matches!(event, Event::PersonaErased(_)))
         .map(|event| {
             let subject = match &event {
-                Event::SessionOpened(_) | Event::SessionClosed(_) | Event::CallRefused(_) => {
-                    Subject::Session(persona.clone().into())
-                }
+                Event::SessionOpened(_)
+                | Event::SessionClosed(_)
+                | Event::CallRefused(_)
+                | Event::CallStarted(_)
+                | Event::CallEnded(_) => Subject::Session(persona.clone().into()),
                 Event::RecordChanged(changed) => Subject::Record(changed.space_id.clone()),
                 _ => Subject::Persona(persona.clone()),
             };
@@ -412,6 +414,7 @@ async fn every_type_of_event_folds() {
         (1, 1, 2, 1)
     );
     assert_eq!((counts.records, counts.sessions, counts.refusals), (1, 1, 1));
+    assert_eq!((counts.calls, counts.calls_pending), (1, 0));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
     reason = "test helpers stop where they fail"
 )]
 
+mod calls;
 mod crash;
 mod folds;
 mod fork;

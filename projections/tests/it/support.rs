@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use events::testing::{given, id, sample_time};
 use events::{
-    CallId, CallRefused, Cause, Commit, CommitId, Event, EventLog, ExpectedSeq, FieldWrite, Intent,
-    MemoryLog, PersonaDescription, PersonaEnrolled, PersonaId, Rated, RatingSource, RecordChanged, RecordOp,
-    SessionOpened, StreamSeq, Subject, SystemClock, TickFinished, TickId, TickOutcome, TickStarted,
-    TickTrigger, ToolCalled, ToolFailed, ToolReturned,
+    CallEnded, CallId, CallOutcome, CallRefused, CallStarted, Cause, Commit, CommitId, Event, EventLog,
+    ExpectedSeq, FieldWrite, Intent, MemoryLog, PersonaDescription, PersonaEnrolled, PersonaId, Rated,
+    RatingSource, RecordChanged, RecordOp, SessionOpened, StreamSeq, Subject, SystemClock, TickFinished,
+    TickId, TickOutcome, TickStarted, TickTrigger, ToolCalled, ToolFailed, ToolReturned,
 };
 use jiff::Timestamp;
 use projections::{FoldError, Progress, Projector, TableChecksum, Tables};
@@ -340,6 +340,33 @@ pub fn day_of(name: &str) -> Vec<(Subject, Vec<Event>)> {
     ]
 }
 
+/// The start of `user`'s call `client_call_id` as the gateway tells it.
+pub fn call_started(user: &str, call_id: &str, client_call_id: &str) -> CallStarted {
+    CallStarted {
+        call_id: id(call_id),
+        client_call_id: Some(id(client_call_id)),
+        session_id: None,
+        user_id: id(user),
+        space_id: id(user),
+        tool: "todo.create".to_owned(),
+        input_hash: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned(),
+        arguments: None,
+        policy_version: 1,
+        started_at: at(101),
+    }
+}
+
+pub fn call_ended(call_id: &str, outcome: CallOutcome) -> Event {
+    CallEnded {
+        call_id: id(call_id),
+        outcome,
+        fault: None,
+        duration_ms: Some(3),
+        ended_at: at(102),
+    }
+    .into()
+}
+
 /// A session in which the same call is refused twice. A refusal folded twice is a row too many, or a parked one.
 pub fn session_of(user: &str) -> Vec<(Subject, Vec<Event>)> {
     let opened = SessionOpened {
@@ -362,6 +389,12 @@ pub fn session_of(user: &str) -> Vec<(Subject, Vec<Event>)> {
     };
     vec![(
         Subject::Session(id(user)),
-        vec![opened.into(), refused.clone().into(), refused.into()],
+        vec![
+            opened.into(),
+            refused.clone().into(),
+            refused.into(),
+            call_started(user, &format!("door-{user}"), "call-1").into(),
+            call_ended(&format!("door-{user}"), CallOutcome::Ok),
+        ],
     )]
 }

@@ -232,7 +232,8 @@ async fn report(
         places,
         took_ms,
         args.days.unwrap_or(1),
-    ))
+    )
+    .with_calls(&app.tables.call_agreement().await?))
 }
 
 /// Counts every event of the log, independently of the tables.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actors::{Cast, CastHandle, CastSettings, SimulatedBrain};
 use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock};
-use gateway::{GatewaySettings, PolicyMode, PolicySettings};
+use gateway::{GatewaySettings, PolicyMode, PolicySettings, RecordCalls};
 use identity::{AccountKind, Identity, IdentitySettings, PasswordCost, Registration, Role, Tier};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use projections::Tables;
@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 
 use super::{ADMIN_EMAIL, READ_YOUR_WRITES, Stops, failed};
-use crate::config::{BrainKind, Config, PolicyModeKey};
+use crate::config::{BrainKind, Config, PolicyModeKey, RecordCallsKey};
 use crate::exit::CommandError;
 use crate::keys::key_encryption_key;
 use crate::lifecycle::{Lifecycle, TaskKind};
@@ -200,6 +200,11 @@ pub(super) fn gateway_settings(config: &Config, public_url: &str, address: Socke
             },
             calls_per_window_max: config.calls_per_minute_max,
             ..PolicySettings::default()
+        },
+        record_calls: match config.record_calls {
+            RecordCallsKey::Off => RecordCalls::Off,
+            RecordCallsKey::Hashes => RecordCalls::Hashes,
+            RecordCallsKey::Arguments => RecordCalls::WithArguments,
         },
         body_bytes_max: MCP_BODY_BYTES_MAX,
         read_your_writes: READ_YOUR_WRITES,

@@ -1,6 +1,6 @@
 //! Whether the log and the tables folded from it count the same things.
 
-use projections::TableCounts;
+use projections::{CallAgreement, TableCounts};
 use serde::Serialize;
 
 use super::LogCounts;
@@ -19,6 +19,20 @@ pub(crate) struct Agreement {
     /// What explains a difference.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
+}
+
+impl Agreement {
+    /// Personas' calls on one side, those among them that the gateway tells alike on the other.
+    pub(crate) fn of_calls(calls: &CallAgreement) -> Self {
+        let agrees = calls.agrees();
+        Self {
+            what: "calls seen alike by personas and gateway",
+            log: calls.compared,
+            table: calls.compared.saturating_sub(calls.differing),
+            agrees,
+            note: (!agrees).then(|| "`dramatis audit calls` says which differ".to_owned()),
+        }
+    }
 }
 
 /// Holds the events of `log` against the rows of `counts`.
@@ -61,6 +75,7 @@ pub(crate) fn agreement(log: &LogCounts, counts: &TableCounts) -> Vec<Agreement>
         line("ratings", log.of(&["Rated", "RatingFailed"]), counts.feedback),
         line("sessions", log.of(&["SessionOpened"]), counts.sessions),
         line("refused calls", log.of(&["CallRefused"]), counts.refusals),
+        line("calls at the gateway", log.of(&["CallStarted"]), counts.calls),
     ];
     if counts.parked > 0 {
         for line in lines

@@ -300,6 +300,8 @@ fn rows_per_table(counts: &TableCounts) -> Markup {
         ("Records", counts.records),
         ("Sessions", counts.sessions),
         ("Refused calls", counts.refusals),
+        ("Calls at the gateway", counts.calls),
+        ("of them without an outcome yet", counts.calls_pending),
         ("Events parked because they could not be folded", counts.parked),
     ];
     markup! {

@@ -179,6 +179,8 @@ fn counts() -> TableCounts {
         records: 33,
         sessions: 5,
         refusals: 0,
+        calls: 58,
+        calls_pending: 0,
         parked: 0,
         as_of_seq: StreamSeq(141),
     }
@@ -197,6 +199,8 @@ fn log() -> LogCounts {
         ("RatingFailed", 1),
         ("SessionOpened", 5),
         ("SessionClosed", 4),
+        ("CallStarted", 58),
+        ("CallEnded", 58),
         ("RecordChanged", 36),
     ];
     LogCounts {
@@ -336,7 +340,7 @@ fn a_row_too_few_is_a_disagreement() {
 #[test]
 fn every_count_is_held_against_the_log() {
     type Change = fn(&mut TableCounts);
-    let cases: [(&str, Change); 8] = [
+    let cases: [(&str, Change); 9] = [
         ("personas", |counts| counts.personas += 1),
         ("ticks", |counts| counts.ticks += 1),
         ("ticks interrupted", |counts| counts.ticks_interrupted += 1),
@@ -348,6 +352,7 @@ fn every_count_is_held_against_the_log() {
         ("ratings", |counts| counts.feedback += 1),
         ("sessions", |counts| counts.sessions += 1),
         ("refused calls", |counts| counts.refusals += 1),
+        ("calls at the gateway", |counts| counts.calls += 1),
     ];
     assert!(agreement(&log(), &counts()).iter().all(|line| line.agrees));
     for (what, change) in cases {

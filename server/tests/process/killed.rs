@@ -56,6 +56,14 @@ async fn nothing_acknowledged_is_lost_nothing_is_twice_and_interrupted_ticks_say
         !events(&data, &["--type", "TickInterrupted"]).is_empty(),
         "the kill cut a tick in two"
     );
+    assert!(
+        wait_until(Duration::from_secs(30), || unended(&data).is_empty()),
+        "a call the kill cut off is closed as unknown: {:?}",
+        unended(&data)
+    );
+    let audit = json(&data, &["audit", "calls", "--json"]);
+    assert_eq!(audit["differing"], 0, "{audit}");
+    assert!(audit["compared"].as_u64() >= Some(before.actions), "{audit}");
     assert_eq!(
         run(&data, &["verify"]).status.code(),
         Some(0),
@@ -144,4 +152,10 @@ fn tables_that_were_tampered_with_are_named_by_verify_and_mended_by_rebuild() {
     let rebuilt = json(&data, &["rebuild", "--json"]);
     assert!(rebuilt["events"].as_u64().unwrap() > 10);
     assert_eq!(run(&data, &["verify"]).status.code(), Some(0));
+}
+
+/// Calls the gateway took that have not come to an end.
+fn unended(data: &std::path::Path) -> BTreeSet<String> {
+    let (started, ended) = (events_of(data, "CallStarted"), events_of(data, "CallEnded"));
+    started.difference(&ended).cloned().collect()
 }

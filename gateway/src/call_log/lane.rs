@@ -1,0 +1,229 @@
+//! One account's queue and the worker that empties it, a commit at a time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use events::{Commit, Event, ExpectedSeq, Subject, UserId};
+use tokio::sync::{Notify, oneshot};
+
+use super::{Inner, LINGER, NotRecorded, Note, UnderWay, WAITING_MAX};
+use crate::telemetry;
+
+/// Events of one commit.
+const GROUP_EVENTS_MAX: usize = 256;
+/// Bytes of sealed arguments in one commit; everything else of 256 events is less than half of what the log takes.
+const GROUP_BYTES_MAX: usize = 256 * 1024;
+/// Pause before a commit that was not acknowledged is tried again; doubled up to [`BACKOFF_MAX`].
+const BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Whoever waits until its note is in the log.
+pub(super) type Waiter = oneshot::Sender<Result<(), NotRecorded>>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    state: Mutex<State>,
+    /// Somebody waits for the worker.
+    wanted: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Entry>,
+    waiting: usize,
+    has_worker: bool,
+    /// The log did not take the last commit: nobody is let in who would have to wait.
+    is_stuck: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    note: Note,
+    waiter: Option<Waiter>,
+}
+
+/// What goes into the log together.
+#[derive(Debug)]
+struct Group {
+    events: Vec<Event>,
+    traceparent: Option<String>,
+    waiters: Vec<Waiter>,
+    /// Given back once the group is in the log.
+    under_way: Vec<Arc<UnderWay>>,
+}
+
+impl Lane {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a note; says whether the lane needs a worker now.
+    pub(super) fn push(&self, note: Note, waiter: Option<Waiter>) -> Result<bool, NotRecorded> {
+        let mut state = self.state();
+        if waiter.is_some() {
+            if state.is_stuck {
+                return Err(NotRecorded::NotSent);
+            }
+            if state.waiting >= WAITING_MAX {
+                return Err(NotRecorded::Full);
+            }
+            state.waiting += 1;
+            self.wanted.notify_one();
+        }
+        state.queue.push_back(Entry { note, waiter });
+        Ok(!std::mem::replace(&mut state.has_worker, true))
+    }
+
+    /// What goes next, oldest first; `None` when there is nothing.
+    fn take_group(&self) -> Option<Group> {
+        let mut state = self.state();
+        let mut group = Group {
+            events: Vec::new(),
+            traceparent: None,
+            waiters: Vec::new(),
+            under_way: Vec::new(),
+        };
+        let mut bytes = 0;
+        while let Some(entry) = state.queue.front() {
+            bytes += entry.note.events.iter().map(arguments_bytes).sum::<usize>();
+            let is_full =
+                group.events.len() + entry.note.events.len() > GROUP_EVENTS_MAX || bytes > GROUP_BYTES_MAX;
+            if is_full && !group.events.is_empty() {
+                break;
+            }
+            let Some(Entry { note, waiter }) = state.queue.pop_front() else {
+                break;
+            };
+            group.events.extend(note.events);
+            group.traceparent = group.traceparent.or(note.traceparent);
+            group.under_way.push(note.under_way);
+            if let Some(waiter) = waiter {
+                state.waiting -= 1;
+                group.waiters.push(waiter);
+            }
+        }
+        (!group.events.is_empty()).then_some(group)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_full(&self) -> bool {
+        self.state().waiting == WAITING_MAX
+    }
+
+    fn has_waiting(&self) -> bool {
+        self.state().waiting > 0
+    }
+
+    /// Turns away whoever waits in the queue, and whoever would come to wait.
+    fn get_stuck(&self) {
+        let mut state = self.state();
+        state.is_stuck = true;
+        state.waiting = 0;
+        let (turned_away, kept): (VecDeque<_>, VecDeque<_>) =
+            state.queue.drain(..).partition(|entry| entry.waiter.is_some());
+        state.queue = kept;
+        drop(state);
+        tell(
+            turned_away.into_iter().filter_map(|entry| entry.waiter),
+            Err(NotRecorded::NotSent),
+        );
+    }
+
+    fn get_free(&self) {
+        self.state().is_stuck = false;
+    }
+}
+
+fn arguments_bytes(event: &Event) -> usize {
+    match event {
+        Event::CallStarted(started) => started.arguments.as_ref().map_or(0, String::len),
+        _ => 0,
+    }
+}
+
+fn tell(waiters: impl IntoIterator<Item = Waiter>, outcome: Result<(), NotRecorded>) {
+    for waiter in waiters {
+        // Whoever gave its call up does not wait any more.
+        let _ = waiter.send(outcome);
+    }
+}
+
+/// Empties `lane` and leaves when nothing has come for a while.
+pub(super) async fn work(inner: Arc<Inner>, user_id: UserId, lane: Arc<Lane>) {
+    loop {
+        linger(&inner, &lane).await;
+        let Some(group) = lane.take_group() else {
+            if leave(&inner, &user_id, &lane) {
+                return;
+            }
+            continue;
+        };
+        append(&inner, &user_id, &lane, group).await;
+    }
+}
+
+/// Waits until somebody waits for the lane, a moment at most: an end goes with the start that follows it, if one does.
+async fn linger(inner: &Inner, lane: &Lane) {
+    let mut moment = std::pin::pin!(inner.clock.sleep(LINGER));
+    while !lane.has_waiting() {
+        // Whichever is first; a wish that nobody has any more only makes us look again.
+        tokio::select! {
+            () = lane.wanted.notified() => {}
+            () = &mut moment => return,
+            () = inner.stop.cancelled() => return,
+        }
+    }
+}
+
+/// Ends the worker unless something came in the last moment.
+fn leave(inner: &Inner, user_id: &UserId, lane: &Lane) -> bool {
+    let mut lanes = inner.lanes();
+    if !lane.state().queue.is_empty() {
+        return false;
+    }
+    lanes.remove(user_id);
+    true
+}
+
+/// Puts `group` in the log, however long the log takes. Gives up only when the server has stopped.
+async fn append(inner: &Inner, user_id: &UserId, lane: &Lane, group: Group) {
+    let Group {
+        events,
+        traceparent,
+        mut waiters,
+        under_way,
+    } = group;
+    let subject = Subject::Session(user_id.clone());
+    telemetry::call_commit(events.len());
+    let mut commit = Commit::new(inner.ids.uuid().into(), subject, inner.clock.now(), events);
+    commit.traceparent = traceparent;
+    let mut backoff = BACKOFF;
+    loop {
+        match inner.log.append(&commit, ExpectedSeq::Any).await {
+            Ok(Ok(_)) => {
+                lane.get_free();
+                tell(waiters, Ok(()));
+                drop(under_way);
+                return;
+            }
+            Ok(Err(rejection)) => {
+                tracing::error!(error = %rejection, "the log refuses what is to be recorded about calls");
+                tell(waiters, Err(NotRecorded::NotSent));
+                return;
+            }
+            Err(error) => {
+                tracing::error!(error = %error, events = commit.events.len(), "calls cannot be recorded; new ones are refused until they can");
+                lane.get_stuck();
+                tell(std::mem::take(&mut waiters), Err(NotRecorded::Unanswered));
+            }
+        }
+        // Whichever is first: once the server has stopped, what is left is found without an end at the next start.
+        tokio::select! {
+            () = inner.clock.sleep(backoff) => {}
+            () = inner.stop.cancelled() => return,
+        }
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}

@@ -1,0 +1,171 @@
+//! What the gateway saw of calls, and whether personas tell the same of theirs.
+
+use events::{CallId, StreamSeq, UserId};
+use serde::Serialize;
+
+use crate::column;
+use crate::database::{DbRow, query};
+use crate::tables::{Tables, TablesError};
+
+/// Differences that are named; beyond it they are only counted.
+const DIFFERENCES_MAX: i64 = 100;
+
+/// A call without an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedCall {
+    /// Who called.
+    pub user_id: UserId,
+    /// The gateway's own name of it.
+    pub call_id: CallId,
+}
+
+/// How what personas say of their calls compares with what the gateway saw of them.
+///
+/// Compared are the calls of ticks this program ran, from when the gateway began to keep a record. A call that nobody
+/// knows the outcome of on one side agrees with whatever the other side says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CallAgreement {
+    /// Calls of personas that were compared.
+    pub compared: u64,
+    /// Those that differ, and calls the gateway took from a persona that it does not know of.
+    pub differing: u64,
+    /// The first of them, in the order of the log.
+    pub differences: Vec<CallDifference>,
+}
+
+impl CallAgreement {
+    /// Whether both sides tell the same.
+    pub fn agrees(&self) -> bool {
+        self.differing == 0
+    }
+}
+
+/// One call that the two sides tell differently.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CallDifference {
+    /// The persona.
+    pub persona_id: String,
+    /// The id the persona gave the call.
+    pub call_id: String,
+    /// In what: `missing` at the gateway, `unknown` to the persona, `tool`, `arguments` or `outcome`.
+    pub what: String,
+    /// As the persona tells it.
+    pub persona: Option<String>,
+    /// As the gateway tells it.
+    pub gateway: Option<String>,
+}
+
+/// Both sides of every call that is compared, with what differs. A name the gateway did not keep says nothing.
+const COMPARED: &str = "
+    WITH compared AS (
+        SELECT persona_actions.persona_id,
+               persona_actions.call_id,
+               persona_actions.stream_seq,
+               CASE
+                   WHEN gateway_calls.id IS NULL
+                       THEN CASE WHEN persona_actions.result = 'ok'
+                                   OR (persona_actions.result = 'error' AND persona_actions.cause <> 'infra')
+                                 THEN 'missing' END
+                   WHEN gateway_calls.tool NOT IN (persona_actions.tool_name, '(malformed)') THEN 'tool'
+                   WHEN gateway_calls.input_hash <> persona_actions.input_hash THEN 'arguments'
+                   WHEN persona_actions.result = 'ok'
+                        AND gateway_calls.outcome IN ('error', 'refused', 'cancelled') THEN 'outcome'
+                   WHEN persona_actions.result = 'error'
+                        AND persona_actions.cause <> 'infra'
+                        AND gateway_calls.outcome = 'ok' THEN 'outcome'
+               END AS what,
+               persona_actions.tool_name || ' ' || persona_actions.result AS persona,
+               gateway_calls.tool || ' ' || gateway_calls.outcome AS gateway
+        FROM persona_actions
+        JOIN ticks ON ticks.id = persona_actions.tick_id
+        LEFT JOIN gateway_calls
+            ON gateway_calls.user_id = persona_actions.persona_id
+            AND gateway_calls.client_call_id = persona_actions.call_id
+        WHERE ticks.trigger_kind <> 'external'
+          AND ticks.started_at >= (SELECT MIN(started_at) FROM gateway_calls) - 60000000
+        UNION ALL
+        SELECT gateway_calls.user_id,
+               gateway_calls.client_call_id,
+               gateway_calls.stream_seq,
+               'unknown',
+               NULL,
+               gateway_calls.tool || ' ' || gateway_calls.outcome
+        FROM gateway_calls
+        JOIN personas ON personas.id = gateway_calls.user_id
+        LEFT JOIN persona_actions
+            ON persona_actions.persona_id = gateway_calls.user_id
+            AND persona_actions.call_id = gateway_calls.client_call_id
+        WHERE gateway_calls.client_call_id IS NOT NULL
+          AND persona_actions.id IS NULL
+    )";
+
+impl Tables {
+    /// Calls without an outcome that began in a commit up to `until`, in the order of the log.
+    pub async fn unfinished_calls(&self, until: StreamSeq) -> Result<Vec<UnfinishedCall>, TablesError> {
+        let rows = query(
+            "-- name: unfinished_calls
+             SELECT user_id,
+                    id
+             FROM gateway_calls
+             WHERE outcome = 'pending'
+               AND stream_seq <= $1
+             ORDER BY stream_seq,
+                      id",
+        )
+        .bind(column::bigint(until.0))
+        .fetch_all(self.readers())
+        .await?;
+        let unfinished = |row: &DbRow| {
+            Ok(UnfinishedCall {
+                user_id: column::parsed(row, "user_id")?,
+                call_id: column::parsed(row, "id")?,
+            })
+        };
+        Ok(rows.iter().map(unfinished).collect::<Result<_, sqlx::Error>>()?)
+    }
+
+    /// Holds what personas say of their calls against what the gateway saw, in one snapshot.
+    pub async fn call_agreement(&self) -> Result<CallAgreement, TablesError> {
+        let mut snapshot = self.readers().snapshot().await?;
+        let counted = crate::database::query_text(format!(
+            "-- name: call_agreement
+             {COMPARED}
+             SELECT COUNT(CASE WHEN what IS NULL OR what <> 'unknown' THEN 1 END) AS compared,
+                    COUNT(what) AS differing
+             FROM compared"
+        ))
+        .fetch_one(&mut snapshot.db())
+        .await?;
+        let rows = crate::database::query_text(format!(
+            "-- name: call_differences
+             {COMPARED}
+             SELECT persona_id,
+                    call_id,
+                    what,
+                    persona,
+                    gateway
+             FROM compared
+             WHERE what IS NOT NULL
+             ORDER BY stream_seq,
+                      call_id
+             LIMIT {DIFFERENCES_MAX}"
+        ))
+        .fetch_all(&mut snapshot.db())
+        .await?;
+        Ok(CallAgreement {
+            compared: column::count(&counted, "compared")?,
+            differing: column::count(&counted, "differing")?,
+            differences: rows.iter().map(difference_of).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn difference_of(row: &DbRow) -> Result<CallDifference, sqlx::Error> {
+    Ok(CallDifference {
+        persona_id: row.try_get("persona_id")?,
+        call_id: row.try_get("call_id")?,
+        what: row.try_get("what")?,
+        persona: row.try_get("persona")?,
+        gateway: row.try_get("gateway")?,
+    })
+}
