@@ -506,7 +506,7 @@ pub struct CallRefused {
     /// The caller's own id of the call, where it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_id: Option<CallId>,
-    /// The rule that decided: `admin-scope`, `destructive`, `rate`.
+    /// The rule that decided: its id in the policy file, or `admin-scope`, `not-granted`, `destructive`, `arguments`.
     pub rule: String,
     /// Version of the rules.
     pub policy_version: u32,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use events::{CallId, Clock, SpaceId, UserId};
-use identity::{Identity, Membership};
+use identity::{AccountKind, Identity, Membership, Role, Tier};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rmcp::RoleServer;
 use rmcp::model::{CallToolRequestParams, JsonObject};
 use rmcp::service::RequestContext;
 
+use crate::policy::PolicySubject;
 use crate::records::Records;
 use crate::sessions::Session;
 use crate::tool::ToolError;
@@ -19,6 +20,14 @@ use crate::tool::ToolError;
 pub struct Principal {
     /// The account.
     pub user_id: UserId,
+    /// Its email.
+    pub email: String,
+    /// Who acts through it.
+    pub kind: AccountKind,
+    /// What it may do beyond its own spaces.
+    pub role: Role,
+    /// What it has paid for.
+    pub tier: Tier,
     /// Who vouches for it.
     pub issuer: String,
     /// The space the request acts in; the account is a member of it.
@@ -27,6 +36,19 @@ pub struct Principal {
     pub time_zone: String,
     /// The MCP session the request came in, if it came in one.
     pub(crate) session: Option<Arc<Session>>,
+}
+
+impl Principal {
+    /// What policy goes by.
+    pub(crate) fn subject(&self) -> PolicySubject<'_> {
+        PolicySubject {
+            user_id: &self.user_id,
+            email: &self.email,
+            role: self.role.as_str(),
+            tier: self.tier.as_str(),
+            kind: self.kind.as_str(),
+        }
+    }
 }
 
 /// What a tool's handler may use.

@@ -4,14 +4,14 @@
 mod record;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::CallId;
 use futures::FutureExt as _;
 use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, RequestMetaObject,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, RequestMetaObject, Tool,
 };
 use rmcp::service::RequestContext;
 use serde_json::Value;
@@ -19,8 +19,9 @@ use serde_json::Value;
 use crate::call::{AsAsked, CallContext, Principal};
 use crate::call_log::{NotRecorded, UnderWay};
 use crate::gateway::Inner;
-use crate::policy::{self, PolicyDecision, PolicyInput, Rule};
+use crate::policy::{self, PolicyRules, RefusalAnswer, Ruling};
 use crate::registry::Registered;
+use crate::settings::PolicyMode;
 use crate::telemetry::{self, Outcome};
 use crate::tool::{Reply, Scope, ToolError};
 
@@ -40,6 +41,8 @@ struct Incoming {
     traceparent: Option<String>,
     request: Arc<AsAsked>,
     under_way: Arc<UnderWay>,
+    /// The rules it is judged by, also when new ones come meanwhile.
+    rules: Arc<PolicyRules>,
     /// When, on the monotonic clock.
     taken: Duration,
 }
@@ -47,9 +50,9 @@ struct Incoming {
 /// What the policy gate said no to.
 #[derive(Debug)]
 struct Refused {
-    rule: Rule,
+    rule: Arc<str>,
+    answer: RefusalAnswer,
     is_enforced: bool,
-    reason: String,
 }
 
 impl Inner {
@@ -74,6 +77,7 @@ impl Inner {
                 .map(str::to_owned),
             request: request.clone(),
             under_way,
+            rules: self.policy.rules(),
             taken: self.clock.monotonic(),
         };
         let name = &request.params.name;
@@ -101,12 +105,12 @@ impl Inner {
     async fn judge_and_carry_out(&self, tool: &Registered, incoming: Incoming) -> (Outcome, Answer) {
         let name = tool.spec.about.name;
         let refused = self.gate(tool, &incoming);
-        if let Some(Refused { rule, reason, .. }) = refused.as_ref().filter(|refused| refused.is_enforced) {
+        if let Some(Refused { answer, .. }) = refused.as_ref().filter(|refused| refused.is_enforced) {
             self.record_refused(&incoming, name, refused.as_ref()).await;
-            let answer = match rule {
+            let answer = match answer {
                 // Not even its existence is admitted.
-                Rule::AdminScope => Err(unknown_tool(name)),
-                Rule::Destructive | Rule::Rate => Ok(told(reason.clone())),
+                RefusalAnswer::LikeUnknown => Err(unknown_tool(name)),
+                RefusalAnswer::Told(reason) => Ok(told(reason.clone())),
             };
             return (Outcome::Refused, answer);
         }
@@ -160,69 +164,56 @@ impl Inner {
         (outcome, answer)
     }
 
+    /// The tools `principal` is shown.
+    pub(crate) fn listed_for(&self, principal: &Principal) -> Vec<Tool> {
+        let (rules, subject, mode) = (
+            self.policy.rules(),
+            principal.subject(),
+            self.settings.policy.mode,
+        );
+        self.registry
+            .listed_where(|about| rules.is_visible(mode, &subject, &about.for_policy()))
+    }
+
     /// Asks the policy gate.
     fn gate(&self, tool: &Registered, incoming: &Incoming) -> Option<Refused> {
-        let settings = &self.settings.policy;
+        let mode = self.settings.policy.mode;
         let about = &tool.spec.about;
-        let user_id = &incoming.principal.user_id;
-        let decision = {
-            let window = self.rate_window(user_id, about.name);
-            let mut calls = window.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = self.clock.monotonic();
-            calls.retain(|at| now.saturating_sub(*at) < settings.window);
-            let decision = policy::decide(
-                &PolicyInput {
-                    tool: about.name,
-                    scope: about.scope,
-                    hint: about.hint,
-                    is_destructive_allowed: settings
-                        .destructive_allowed
-                        .get(user_id)
-                        .is_some_and(|tools| tools.contains(about.name)),
-                    earlier: &calls,
-                    now,
-                    arguments: &incoming.arguments,
-                },
-                settings,
-            );
-            // Refused calls do not count, or a caller that keeps trying would never get out.
-            if !matches!(
-                decision,
-                PolicyDecision::Refuse {
-                    is_enforced: true,
-                    ..
-                }
-            ) {
-                calls.push_back(now);
-            }
-            decision
-        };
-        let mode = settings.mode.as_str();
-        match decision {
-            PolicyDecision::Allow { is_flagged: false } => {
-                telemetry::policy_decision("allow", "none", mode);
-                None
-            }
-            PolicyDecision::Allow { is_flagged: true } => {
-                telemetry::policy_decision("flag", "injection-marks", mode);
-                tracing::warn!(user.id = %user_id, tool = about.name, policy.flag = "injection-marks", "a call's text speaks to a model");
-                None
-            }
-            PolicyDecision::Refuse {
+        let (subject, named) = (incoming.principal.subject(), about.for_policy());
+        let refused = match incoming.rules.judge(&subject, &named, &incoming.arguments) {
+            Ruling::Refuse {
                 rule,
-                is_enforced,
-                reason,
-                ..
-            } => {
-                telemetry::policy_decision("refuse", rule.as_str(), mode);
-                tracing::info!(user.id = %user_id, tool = about.name, policy.rule = rule.as_str(), "policy refuses a call");
-                Some(Refused {
-                    rule,
-                    is_enforced,
-                    reason,
+                answer,
+                is_boundary,
+            } if is_boundary || mode != PolicyMode::Off => Some(Refused {
+                rule,
+                answer,
+                is_enforced: is_boundary || mode == PolicyMode::Enforce,
+            }),
+            _ if mode == PolicyMode::Off => None,
+            _ => {
+                let (now, takes_anyway) = (self.clock.monotonic(), mode != PolicyMode::Enforce);
+                let full = self
+                    .rates
+                    .take(&incoming.rules, &subject, &named, now, takes_anyway);
+                full.map(|full| Refused {
+                    rule: full.rule,
+                    answer: RefusalAnswer::Told(full.reason),
+                    is_enforced: mode == PolicyMode::Enforce,
                 })
             }
+        };
+        let user_id = subject.user_id;
+        if let Some(Refused { rule, .. }) = &refused {
+            telemetry::policy_decision("refuse", rule, mode.as_str());
+            tracing::info!(user.id = %user_id, tool = about.name, policy.rule = %rule, "policy refuses a call");
+        } else if mode != PolicyMode::Off && policy::has_injection_marks(&incoming.arguments) {
+            telemetry::policy_decision("flag", "injection-marks", mode.as_str());
+            tracing::warn!(user.id = %user_id, tool = about.name, policy.flag = "injection-marks", "a call's text speaks to a model");
+        } else {
+            telemetry::policy_decision("allow", "none", mode.as_str());
         }
+        refused
     }
 }
 

@@ -99,6 +99,10 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
     };
     let principal = Principal {
         user_id: owner.user_id.clone(),
+        email: caller.email,
+        kind: caller.kind,
+        role: caller.role,
+        tier: caller.tier,
         issuer: owner.issuer.clone(),
         space_id: owner.space_id.clone(),
         time_zone: caller.time_zone,

@@ -1,8 +1,7 @@
 //! The room itself: what it holds, its routes, and how it stops.
 
-use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -31,6 +30,7 @@ use crate::keys::KeyCache;
 use crate::lifecycle;
 use crate::mcp::Mcp;
 use crate::metadata::{self, METADATA_PATH};
+use crate::policy::{self, LivePolicy, Windows};
 use crate::records::Records;
 use crate::registry::ToolRegistry;
 use crate::sessions::{Session, Sessions};
@@ -45,9 +45,6 @@ const ENDED_AT_ONCE: usize = 16;
 pub struct Gateway {
     pub(crate) inner: Arc<Inner>,
 }
-
-/// When one user's earlier calls of one tool were let through.
-pub(crate) type RateWindow = Arc<Mutex<VecDeque<Duration>>>;
 
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -70,7 +67,8 @@ pub(crate) struct Inner {
     pub(crate) guests: Arc<Guests>,
     pub(crate) sessions: Sessions,
     pub(crate) behind: Arc<LocalSessionManager>,
-    pub(crate) rates: Mutex<HashMap<(UserId, &'static str), RateWindow>>,
+    pub(crate) policy: LivePolicy,
+    pub(crate) rates: Windows,
 
     // stopping
     is_draining: AtomicBool,
@@ -178,7 +176,8 @@ impl Gateway {
             registry,
             records,
             behind: Arc::new(behind),
-            rates: Mutex::default(),
+            policy: LivePolicy::new(settings.policy.rules.clone(), settings.policy.file.clone()),
+            rates: Windows::default(),
             is_draining: AtomicBool::new(false),
             under_way: TaskTracker::new(),
             background,
@@ -193,6 +192,13 @@ impl Gateway {
             inner.stop.clone(),
             lifecycle::reap_every(&inner.settings),
         ));
+        if inner.settings.policy.file.is_some() {
+            inner.background.spawn(policy::watch(
+                Arc::downgrade(&inner),
+                inner.clock.clone(),
+                inner.stop.clone(),
+            ));
+        }
         if inner.settings.record_calls != RecordCalls::Off {
             inner.background.spawn(call_log::close_unfinished(
                 inner.log.clone(),
@@ -324,8 +330,6 @@ fn check_limits(settings: &GatewaySettings) -> Result<(), GatewayError> {
         ("body_bytes_max", settings.body_bytes_max == 0),
         ("sessions_per_user_max", settings.sessions_per_user_max == 0),
         ("session_idle", settings.session_idle.is_zero()),
-        ("calls_per_window_max", settings.policy.calls_per_window_max == 0),
-        ("window", settings.policy.window.is_zero()),
     ];
     match limits.into_iter().find(|(_, is_zero)| *is_zero) {
         Some((name, _)) => Err(GatewayError::ZeroLimit { name }),
@@ -343,11 +347,5 @@ impl Inner {
         let ended = futures::stream::iter(sessions)
             .map(|session| async move { self.record_end(&session, reason).await });
         ended.buffer_unordered(ENDED_AT_ONCE).collect::<()>().await;
-    }
-
-    /// The window of one user and tool.
-    pub(crate) fn rate_window(&self, user_id: &UserId, tool: &'static str) -> RateWindow {
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        rates.entry((user_id.clone(), tool)).or_default().clone()
     }
 }

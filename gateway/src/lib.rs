@@ -61,7 +61,10 @@ mod tools;
 pub use call::{CallContext, Principal};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewaySnapshot, StillServed};
-pub use policy::{POLICY_VERSION, PolicyDecision, PolicyInput, Rule, decide};
+pub use policy::{
+    Explanation, PolicyFault, PolicyRules, PolicySubject, PolicyTool, RecordedCall, RefusalAnswer, Replay,
+    Replayed, Ruling,
+};
 pub use records::ENCRYPTION_REGISTRY;
 pub use registry::{ToolDescription, ToolRegistry, module_names, tools};
 pub use settings::{GatewaySettings, PolicyMode, PolicySettings, RecordCalls};

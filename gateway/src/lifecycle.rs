@@ -1,6 +1,6 @@
 //! How sessions begin and end, each once and each on the record.
 
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use events::{Clock, Commit, CommitId, Event, ExpectedSeq, LogError, SessionClosed, SessionOpened, Subject};
@@ -8,7 +8,7 @@ use rmcp::transport::streamable_http_server::session::SessionManager as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::door::Opened;
-use crate::gateway::{Inner, RateWindow};
+use crate::gateway::Inner;
 use crate::sessions::{Owner, Session};
 use crate::settings::GatewaySettings;
 use crate::telemetry;
@@ -95,16 +95,7 @@ impl Inner {
         for session in self.sessions.take_rested(self.settings.session_idle) {
             self.record_end(&session, "idle").await;
         }
-        let (now, window) = (self.clock.monotonic(), self.settings.policy.window);
-        let is_live = |calls: &RateWindow| {
-            let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
-            calls
-                .back()
-                .is_some_and(|last| now.saturating_sub(*last) < window)
-        };
-        // A window somebody holds is being added to, so it stays.
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        rates.retain(|_, calls| Arc::strong_count(calls) > 1 || is_live(calls));
+        self.rates.prune(self.clock.monotonic());
     }
 }
 

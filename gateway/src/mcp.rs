@@ -16,8 +16,8 @@ use crate::call_log::UnderWay;
 use crate::door::{Opened, Opening};
 use crate::gateway::Inner;
 
-/// How long a client may go by a list of tools, milliseconds. The registry does not change while we run.
-const LIST_TTL_MS: u64 = 60_000;
+/// How long a client may go by a list of tools, milliseconds: rules and mounted tools change while we run.
+const LIST_TTL_MS: u64 = 5_000;
 const INSTRUCTIONS: &str = "Habits, tasks, notes and a journal of one space. List before you change: ids come from \
     the list and create tools. An error names the field and what it must be.";
 /// Methods we do answer: rmcp hands them on as custom requests when their params have the wrong shape.
@@ -36,6 +36,15 @@ impl Mcp {
 /// What the door attached to the request that `context` is about.
 fn attached<T: Clone + Send + Sync + 'static>(context: &RequestContext<RoleServer>) -> Option<T> {
     context.extensions.get::<Parts>()?.extensions.get::<T>().cloned()
+}
+
+/// Whose request `context` is about.
+fn caller(context: &RequestContext<RoleServer>) -> Result<Arc<Principal>, ErrorData> {
+    attached(context).ok_or_else(|| {
+        // Only a request that went around the door lacks one.
+        tracing::error!("a request came without a caller");
+        ErrorData::internal_error("the caller is not known", None)
+    })
 }
 
 impl ServerHandler for Mcp {
@@ -67,7 +76,7 @@ impl ServerHandler for Mcp {
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         // One page holds them all, so no cursor of ours is about; an empty one is the start.
         if request
@@ -79,7 +88,8 @@ impl ServerHandler for Mcp {
                 None,
             ));
         }
-        let tools = self.0.registry.listed();
+        let principal = caller(&context)?;
+        let tools = self.0.listed_for(&principal);
         Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))
@@ -94,11 +104,7 @@ impl ServerHandler for Mcp {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let principal = attached::<Arc<Principal>>(&context).ok_or_else(|| {
-            // Only a request that went around the door lacks one.
-            tracing::error!("a tool call came without a caller");
-            ErrorData::internal_error("the caller is not known", None)
-        })?;
+        let principal = caller(&context)?;
         let present = self.0.guests.enter(&principal.user_id).ok_or_else(|| {
             ErrorData::internal_error("the account is being erased; nothing more is done for it", None)
         })?;

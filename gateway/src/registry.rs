@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::GatewayError;
 use crate::schema::Check;
-use crate::tool::{EncryptedFields, Hint, Scope, ToolSpec};
+use crate::tool::{About, EncryptedFields, Hint, Scope, ToolSpec};
 
 /// The tools there are, the same for every caller.
 #[derive(Debug)]
@@ -121,6 +121,15 @@ impl ToolRegistry {
     pub(crate) fn listed(&self) -> Vec<Tool> {
         let tools = self.now();
         visible(&tools).map(|tool| tool.described.clone()).collect()
+    }
+
+    /// Those of them that `is_shown` lets through.
+    pub(crate) fn listed_where(&self, is_shown: impl Fn(&About) -> bool) -> Vec<Tool> {
+        let tools = self.now();
+        visible(&tools)
+            .filter(|tool| is_shown(&tool.spec.about))
+            .map(|tool| tool.described.clone())
+            .collect()
     }
 
     /// What clients are shown, as the JSON of `tools/list`: for documentation, snapshots and tests.

@@ -1,9 +1,9 @@
 //! What the door is told at start-up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use events::UserId;
+use crate::policy::PolicyRules;
 
 /// How the door behaves. Everything here is fixed for the life of a [`crate::Gateway`].
 #[derive(Debug, Clone)]
@@ -60,21 +60,18 @@ pub enum RecordCalls {
 pub struct PolicySettings {
     /// Whether refusals are carried out.
     pub mode: PolicyMode,
-    /// Calls of one tool by one user within `window`.
-    pub calls_per_window_max: u32,
-    /// The rolling window.
-    pub window: Duration,
-    /// Who may use which destructive tools.
-    pub destructive_allowed: BTreeMap<UserId, BTreeSet<String>>,
+    /// The rules to begin with.
+    pub rules: PolicyRules,
+    /// Where they were read from, to be read again when it changes; `None` for rules that stay.
+    pub file: Option<PathBuf>,
 }
 
 impl Default for PolicySettings {
     fn default() -> Self {
         Self {
             mode: PolicyMode::Enforce,
-            calls_per_window_max: 30,
-            window: Duration::from_mins(1),
-            destructive_allowed: BTreeMap::new(),
+            rules: PolicyRules::built_in(),
+            file: None,
         }
     }
 }

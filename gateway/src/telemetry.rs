@@ -3,6 +3,7 @@
 use events::CallOutcome;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::policy::Looked;
 use crate::registry::ToolRegistry;
 
 /// How a tool call ended.
@@ -68,6 +69,8 @@ const POLICY_DECISIONS: &str = "gateway_policy_decisions_total";
 const CALL_EVENTS: &str = "gateway_call_events_total";
 const CALL_COMMITS: &str = "gateway_call_commits_total";
 const CALLS_UNRECORDED: &str = "gateway_calls_unrecorded_total";
+const POLICY_VERSION: &str = "gateway_policy_version";
+const POLICY_RELOADS: &str = "gateway_policy_reloads_total";
 const SESSIONS: &str = "gateway_sessions";
 const AUTH_FAILURES: &str = "gateway_auth_failures_total";
 pub(crate) const READ_YOUR_WRITES_TIMEOUTS: &str = "gateway_read_your_writes_timeouts_total";
@@ -94,6 +97,15 @@ pub(crate) fn describe(registry: &ToolRegistry) {
     );
     for counter in [CALL_EVENTS, CALL_COMMITS, CALLS_UNRECORDED] {
         counter!(counter).increment(0);
+    }
+    describe_gauge!(POLICY_VERSION, Unit::Count, "number of the rules in force");
+    describe_counter!(
+        POLICY_RELOADS,
+        Unit::Count,
+        "policy files that were read after a change, by outcome"
+    );
+    for outcome in ["loaded", "refused"] {
+        counter!(POLICY_RELOADS, "outcome" => outcome).increment(0);
     }
     describe_gauge!(SESSIONS, Unit::Count, "open MCP sessions");
     describe_counter!(
@@ -127,8 +139,23 @@ pub(crate) fn unknown_tool() {
     counter!(TOOL_CALLS, "tool" => "unknown", "outcome" => "unknown").increment(1);
 }
 
-pub(crate) fn policy_decision(decision: &'static str, reason: &'static str, mode: &'static str) {
-    counter!(POLICY_DECISIONS, "decision" => decision, "reason" => reason, "mode" => mode).increment(1);
+pub(crate) fn policy_decision(decision: &'static str, reason: &str, mode: &'static str) {
+    counter!(POLICY_DECISIONS, "decision" => decision, "reason" => reason.to_owned(), "mode" => mode)
+        .increment(1);
+}
+
+/// The number of the rules in force.
+pub(crate) fn policy_version(version: u32) {
+    gauge!(POLICY_VERSION).set(f64::from(version));
+}
+
+pub(crate) fn policy_looked(looked: &Looked) {
+    let outcome = match looked {
+        Looked::Unchanged => return,
+        Looked::Loaded => "loaded",
+        Looked::Refused(_) => "refused",
+    };
+    counter!(POLICY_RELOADS, "outcome" => outcome).increment(1);
 }
 
 /// One commit about calls goes to the log.

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::call::CallContext;
+use crate::policy::PolicyTool;
 use crate::schema;
 
 /// Who may see a tool.
@@ -64,6 +65,15 @@ pub struct About {
 }
 
 impl About {
+    /// What policy goes by.
+    pub(crate) fn for_policy(&self) -> PolicyTool<'_> {
+        PolicyTool {
+            name: self.name,
+            scope: self.scope,
+            hint: self.hint,
+        }
+    }
+
     /// The part of the name before the first dot.
     pub fn module(&self) -> &'static str {
         self.name.split_once('.').map_or(self.name, |(module, _)| module)

@@ -65,7 +65,8 @@ pub use error::{FoldError, Stage};
 pub use projector::{Projector, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 pub use queries::{
     ActionRow, CallAgreement, CallDifference, CallResult, DayReport, ModuleDay, ModuleFeedback, ModuleStars,
-    ParkedRow, PersonaDay, PersonaRow, RecordRow, Stumble, TableCounts, ToolFailures, UnfinishedCall,
+    ParkedRow, PersonaDay, PersonaRow, RecordRow, Stumble, TableCounts, TakenCall, ToolFailures,
+    UnfinishedCall,
 };
 pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};
 pub use retry::{Retried, RetryOutcome, retry_parked};

@@ -10,7 +10,7 @@ mod records;
 mod report;
 
 pub use actions::{ActionRow, CallResult};
-pub use calls::{CallAgreement, CallDifference, UnfinishedCall};
+pub use calls::{CallAgreement, CallDifference, TakenCall, UnfinishedCall};
 pub use counts::TableCounts;
 pub use feedback::ModuleFeedback;
 pub use parked::ParkedRow;

@@ -14,13 +14,14 @@ use crate::commands::demo::DemoArgs;
 use crate::commands::events::EventsCommand;
 use crate::commands::parked::ParkedCommand;
 use crate::commands::personas::PersonasCommand;
+use crate::commands::policy::PolicyCommand;
 use crate::commands::rebuild::RebuildArgs;
 use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::{
-    accounts, audit, cleanup, config, demo, doctor, events as log_events, parked, personas, rebuild, seed,
-    tick, token, up, verify,
+    accounts, audit, cleanup, config, demo, doctor, events as log_events, parked, personas, policy, rebuild,
+    seed, tick, token, up, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -67,6 +68,9 @@ enum Command {
     /// Checks of what is on record
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// What may be called by whom, and what other rules would have decided
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Commits that could not be folded, and why
     #[command(subcommand)]
     Parked(ParkedCommand),
@@ -99,6 +103,7 @@ impl Command {
             Self::Token(args) => args.json,
             Self::Rebuild(args) => args.json,
             Self::Audit(command) => command.wants_json(),
+            Self::Policy(command) => command.wants_json(),
             Self::Parked(command) => command.wants_json(),
             Self::Verify { json } | Self::Doctor { json } | Self::Config(ConfigCommand::Print { json }) => {
                 *json
@@ -158,6 +163,7 @@ impl Cli {
             Command::Rebuild(args) => rebuild::run(&args, &settings, clock, out).await,
             Command::Verify { .. } => verify::run(&settings, clock, out).await,
             Command::Audit(command) => audit::run(&command, &settings, out).await,
+            Command::Policy(command) => policy::run(&command, &settings, clock, out).await,
             Command::Parked(command) => parked::run(&command, &settings, clock, out).await,
             Command::Token(args) => token::run(&args, &settings, clock, out).await,
             Command::Accounts(command) => accounts::run(&command, &settings, clock, out).await,

@@ -10,6 +10,7 @@ mod drift;
 pub(crate) mod events;
 pub(crate) mod parked;
 pub(crate) mod personas;
+pub(crate) mod policy;
 pub(crate) mod rebuild;
 pub(crate) mod seed;
 pub(crate) mod tick;

@@ -121,7 +121,9 @@ pub(crate) struct Config {
     pub(crate) paused: bool,
     /// What the policy gate does.
     pub(crate) policy_mode: PolicyModeKey,
-    /// Calls of one tool by one user in a rolling minute.
+    /// The policy gate's rules; the built-in ones without it.
+    pub(crate) policy: Option<PathBuf>,
+    /// Calls of one tool by one user in a rolling minute, by the built-in rules.
     pub(crate) calls_per_minute_max: u32,
     /// What the log keeps of each tool call.
     pub(crate) record_calls: RecordCallsKey,
@@ -160,6 +162,7 @@ impl Default for Config {
             calls_per_tick_max: 40,
             paused: false,
             policy_mode: PolicyModeKey::Enforce,
+            policy: None,
             calls_per_minute_max: 30,
             record_calls: RecordCallsKey::Hashes,
             sessions_per_user_max: 16,

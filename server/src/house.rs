@@ -20,7 +20,7 @@ use crate::lifecycle::{Lifecycle, TaskKind};
 use crate::nats_child::NatsChild;
 use crate::run_file::{FolderLock, RunFile};
 
-pub(crate) use rooms::{open_identity, open_log, open_tables};
+pub(crate) use rooms::{open_identity, open_log, open_tables, policy_mode, policy_rules, read_policy};
 pub(crate) use signals::Signals;
 
 /// The account that `dramatis token` speaks for unless told otherwise. It has no password anybody knows.
@@ -95,7 +95,7 @@ impl House {
                 .map_err(|error| error.to_string())
         });
         let gateway = Gateway::new(
-            rooms::gateway_settings(config, &public_url, address),
+            rooms::gateway_settings(config, &public_url, address)?,
             identity.clone(),
             log.clone(),
             tables.clone(),

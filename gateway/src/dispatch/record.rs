@@ -8,7 +8,6 @@ use super::{Incoming, Refused};
 use crate::call_log::{NotRecorded, Note, OpenCall};
 use crate::field_crypto;
 use crate::gateway::Inner;
-use crate::policy::POLICY_VERSION;
 use crate::settings::RecordCalls;
 
 /// Bytes of sealed arguments that are kept; larger ones are left out, their hash stays.
@@ -101,7 +100,7 @@ impl Inner {
             tool: recordable(tool).to_owned(),
             input_hash: events::input_hash(&incoming.arguments),
             arguments: self.sealed_arguments(incoming).await,
-            policy_version: POLICY_VERSION,
+            policy_version: incoming.rules.version,
             started_at: self.clock.now(),
         }
     }
@@ -133,8 +132,8 @@ impl Inner {
             space_id: principal.space_id.clone(),
             tool: tool.to_owned(),
             call_id: incoming.client_call_id.clone(),
-            rule: refused.rule.as_str().to_owned(),
-            policy_version: POLICY_VERSION,
+            rule: refused.rule.to_string(),
+            policy_version: incoming.rules.version,
             mode: self.settings.policy.mode.as_str().to_owned(),
             refused_at: self.clock.now(),
         }

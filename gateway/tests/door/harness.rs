@@ -93,12 +93,8 @@ impl House {
             .unwrap();
         if let Some((name, tool)) = plan.destructive_allowed {
             let account = account(&identity, name).await;
-            plan.settings
-                .policy
-                .destructive_allowed
-                .entry(account.id)
-                .or_default()
-                .insert(tool.to_owned());
+            let policy = &mut plan.settings.policy;
+            policy.rules = policy.rules.clone().with_destructive(&account.id, tool);
         }
         let tables = Tables::open(&dir.path().join("tables.sqlite")).await.unwrap();
         let (projector, handle) = Projector::new(plan.log.clone(), tables.clone(), clock.clone());

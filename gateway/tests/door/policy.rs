@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use events::Event;
-use gateway::{Hint, PolicyMode, Scope, ToolSpec};
+use gateway::{Hint, PolicyMode, PolicyRules, Scope, ToolSpec};
 use serde_json::json;
 
 use crate::harness::{House, Plan, Whatever, call, error_code, refused, tool};
@@ -69,7 +69,10 @@ async fn an_admin_tool_is_not_listed_not_callable_and_not_admitted_to_exist_in_a
 
 #[tokio::test]
 async fn the_call_over_the_limit_is_refused_recorded_and_told_when_to_come_back() {
-    let house = House::with(|settings| settings.policy.calls_per_window_max = 3).await;
+    let house = House::with(|settings| {
+        settings.policy.rules = PolicyRules::built_in().with_calls_per_window(3);
+    })
+    .await;
     let client = house.connect(&house.user("anna").await).await;
     let bens = house.connect(&house.user("ben").await).await;
     for _ in 0..3 {
@@ -92,7 +95,7 @@ async fn the_call_over_the_limit_is_refused_recorded_and_told_when_to_come_back(
 #[tokio::test]
 async fn in_log_only_mode_the_refusal_is_recorded_and_the_call_goes_on() {
     let house = House::with(|settings| {
-        settings.policy.calls_per_window_max = 1;
+        settings.policy.rules = PolicyRules::built_in().with_calls_per_window(1);
         settings.policy.mode = PolicyMode::LogOnly;
     })
     .await;
@@ -180,6 +183,65 @@ async fn a_panicking_tool_is_answered_at_once_and_the_session_goes_on() {
         "its answer breaks its own schema"
     );
     call(&client, "spaces.list", json!({})).await;
+    client.cancel().await.unwrap();
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_policy_file_is_in_force_without_a_restart_and_lists_show_what_may_be_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.toml");
+    let rules = |version: u32, tools: &str| {
+        format!("version = {version}\n[[grant]]\nid = \"some\"\ntools = {tools}\n")
+    };
+    std::fs::write(&file, rules(2, r#"["todo.*"]"#)).unwrap();
+    let house = House::with(|settings| {
+        settings.policy.rules = PolicyRules::parse(&rules(2, r#"["todo.*"]"#)).unwrap();
+        settings.policy.file = Some(file.clone());
+    })
+    .await;
+    let anna = house.user("anna").await;
+    let client = house.connect(&anna).await;
+    // Each time a client of its own: one that has a list goes by it for a while.
+    let names = || async {
+        let client = house.connect(&anna).await;
+        let tools = client.list_all_tools().await.unwrap();
+        client.cancel().await.unwrap();
+        tools.iter().map(|tool| tool.name.to_string()).collect::<Vec<_>>()
+    };
+    assert!(names().await.iter().all(|name| name.starts_with("todo.")));
+    call(&client, "todo.list", json!({})).await;
+    assert_eq!(
+        error_code(&client, "spaces.list", json!({})).await,
+        error_code(&client, "no.such", json!({})).await
+    );
+
+    std::fs::write(&file, rules(3, r#"["spaces.*"]"#)).unwrap();
+    let is_in_force = testkit::wait_until_async(crate::harness::SOON, || async {
+        names().await == ["spaces.list"]
+    });
+    assert!(is_in_force.await);
+    call(&client, "spaces.list", json!({})).await;
+    error_code(&client, "todo.list", json!({})).await;
+
+    // A broken file changes nothing.
+    std::fs::write(&file, "version = 4\n[[grant]]\n").unwrap();
+    tokio::time::timeout(
+        std::time::Duration::from_millis(2_500),
+        std::future::pending::<()>(),
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(names().await, ["spaces.list"]);
+    let events = house.events_of("CallRefused").await;
+    let versions: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::CallRefused(refused) => Some((&*refused.rule, refused.policy_version)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(versions, [("not-granted", 2), ("not-granted", 3)]);
     client.cancel().await.unwrap();
     house.stop().await;
 }

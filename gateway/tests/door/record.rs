@@ -6,7 +6,7 @@ use std::time::Duration;
 use events::{
     CallEnded, CallOutcome, CallStarted, Commit, Event, EventLog as _, ExpectedSeq, MemoryLog, Subject,
 };
-use gateway::{Hint, RecordCalls, Scope, ToolError};
+use gateway::{Hint, PolicyRules, RecordCalls, Scope, ToolError};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -240,7 +240,7 @@ async fn arguments_are_kept_only_where_asked_for_and_only_sealed_with_the_caller
 async fn with_the_record_off_calls_leave_nothing_and_refusals_still_do() {
     let house = House::with(|settings| {
         settings.record_calls = RecordCalls::Off;
-        settings.policy.calls_per_window_max = 1;
+        settings.policy.rules = PolicyRules::built_in().with_calls_per_window(1);
     })
     .await;
     let anna = house.user("anna").await;

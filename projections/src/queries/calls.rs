@@ -1,6 +1,7 @@
 //! What the gateway saw of calls, and whether personas tell the same of theirs.
 
-use events::{CallId, StreamSeq, UserId};
+use events::{CallId, CallOutcome, StreamSeq, UserId};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::column;
@@ -17,6 +18,23 @@ pub struct UnfinishedCall {
     pub user_id: UserId,
     /// The gateway's own name of it.
     pub call_id: CallId,
+}
+
+/// A call the gateway took, as far as rules go by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenCall {
+    /// The gateway's own name of it.
+    pub call_id: CallId,
+    /// Who called.
+    pub user_id: UserId,
+    /// The name that was called.
+    pub tool: String,
+    /// Whether it was refused.
+    pub was_refused: bool,
+    /// When.
+    pub started_at: Timestamp,
+    /// Place of the commit that holds its start.
+    pub stream_seq: StreamSeq,
 }
 
 /// How what personas say of their calls compares with what the gateway saw of them.
@@ -122,6 +140,46 @@ impl Tables {
             })
         };
         Ok(rows.iter().map(unfinished).collect::<Result<_, sqlx::Error>>()?)
+    }
+
+    /// At most `limit` calls after `after`, a place and a call there, in the order of the log.
+    pub async fn calls_after(
+        &self,
+        after: Option<&TakenCall>,
+        limit: u32,
+    ) -> Result<Vec<TakenCall>, TablesError> {
+        let (seq, id) = after.map_or((0, ""), |call| (call.stream_seq.0, call.call_id.as_str()));
+        let rows = query(
+            "-- name: calls_after
+             SELECT id,
+                    user_id,
+                    tool,
+                    outcome,
+                    started_at,
+                    stream_seq
+             FROM gateway_calls
+             WHERE stream_seq > $1
+                OR (stream_seq = $1 AND id > $2)
+             ORDER BY stream_seq,
+                      id
+             LIMIT $3",
+        )
+        .bind(column::bigint(seq))
+        .bind(id)
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await?;
+        let taken = |row: &DbRow| {
+            Ok(TakenCall {
+                call_id: column::parsed(row, "id")?,
+                user_id: column::parsed(row, "user_id")?,
+                tool: row.try_get("tool")?,
+                was_refused: row.try_get::<String, _>("outcome")? == CallOutcome::Refused.as_str(),
+                started_at: column::time(row, "started_at")?,
+                stream_seq: column::seq(row, "stream_seq")?,
+            })
+        };
+        Ok(rows.iter().map(taken).collect::<Result<_, sqlx::Error>>()?)
     }
 
     /// Holds what personas say of their calls against what the gateway saw, in one snapshot.

@@ -124,6 +124,29 @@ async fn ticks_of_outside_runners_and_from_before_there_was_a_record_are_not_com
 }
 
 #[tokio::test]
+async fn calls_are_read_page_by_page_in_the_order_of_the_log() {
+    let (bench, _) = Bench::folded(vec![
+        at_the_door([taken("b", CallOutcome::Ok), taken("a", CallOutcome::Refused)].concat()),
+        at_the_door(taken("c", CallOutcome::Error)),
+    ])
+    .await;
+    let (mut read, mut last) = (Vec::new(), None);
+    loop {
+        let page = bench.tables.calls_after(last.as_ref(), 1).await.unwrap();
+        let Some(call) = page.into_iter().next() else {
+            break;
+        };
+        read.push((call.call_id.to_string(), call.was_refused));
+        last = Some(call);
+    }
+    let expected = [("door-a", true), ("door-b", false), ("door-c", false)];
+    assert_eq!(
+        read,
+        expected.map(|(call, was_refused)| (call.to_owned(), was_refused))
+    );
+}
+
+#[tokio::test]
 async fn unfinished_calls_are_those_without_an_outcome_up_to_a_place() {
     let (bench, _) = Bench::folded(vec![
         at_the_door(

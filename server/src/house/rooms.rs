@@ -1,12 +1,13 @@
 //! Opening the rooms, one function each: settings in, a handle out, and what is in the way as one clear line.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{Cast, CastHandle, CastSettings, SimulatedBrain};
 use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock};
-use gateway::{GatewaySettings, PolicyMode, PolicySettings, RecordCalls};
+use gateway::{GatewaySettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
 use identity::{AccountKind, Identity, IdentitySettings, PasswordCost, Registration, Role, Tier};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use projections::Tables;
@@ -182,8 +183,42 @@ pub(super) async fn start_cast(
         .map_err(failed)
 }
 
-pub(super) fn gateway_settings(config: &Config, public_url: &str, address: SocketAddr) -> GatewaySettings {
-    GatewaySettings {
+/// The rules in the file that is configured, or the built-in ones.
+///
+/// # Errors
+/// [`CommandError::Usage`] for a file that cannot be read or meant.
+pub(crate) fn policy_rules(config: &Config) -> Result<PolicyRules, CommandError> {
+    let Some(file) = &config.policy else {
+        return Ok(PolicyRules::built_in().with_calls_per_window(config.calls_per_minute_max));
+    };
+    read_policy(file)
+}
+
+/// The rules in `file`.
+///
+/// # Errors
+/// [`CommandError::Usage`] when it cannot be read or meant.
+pub(crate) fn read_policy(file: &Path) -> Result<PolicyRules, CommandError> {
+    let unusable = |reason: String| CommandError::Usage(format!("policy {}: {reason}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    PolicyRules::parse(&text).map_err(|fault| unusable(fault.to_string()))
+}
+
+/// What the policy gate does with refusals.
+pub(crate) fn policy_mode(config: &Config) -> PolicyMode {
+    match config.policy_mode {
+        PolicyModeKey::Off => PolicyMode::Off,
+        PolicyModeKey::LogOnly => PolicyMode::LogOnly,
+        PolicyModeKey::Enforce => PolicyMode::Enforce,
+    }
+}
+
+pub(super) fn gateway_settings(
+    config: &Config,
+    public_url: &str,
+    address: SocketAddr,
+) -> Result<GatewaySettings, CommandError> {
+    Ok(GatewaySettings {
         public_url: public_url.to_owned(),
         allowed_hosts: hosts(config, address),
         allowed_origins: config
@@ -193,13 +228,9 @@ pub(super) fn gateway_settings(config: &Config, public_url: &str, address: Socke
             .chain([public_url.to_owned()])
             .collect(),
         policy: PolicySettings {
-            mode: match config.policy_mode {
-                PolicyModeKey::Off => PolicyMode::Off,
-                PolicyModeKey::LogOnly => PolicyMode::LogOnly,
-                PolicyModeKey::Enforce => PolicyMode::Enforce,
-            },
-            calls_per_window_max: config.calls_per_minute_max,
-            ..PolicySettings::default()
+            mode: policy_mode(config),
+            rules: policy_rules(config)?,
+            file: config.policy.clone(),
         },
         record_calls: match config.record_calls {
             RecordCallsKey::Off => RecordCalls::Off,
@@ -210,7 +241,7 @@ pub(super) fn gateway_settings(config: &Config, public_url: &str, address: Socke
         read_your_writes: READ_YOUR_WRITES,
         session_idle: Duration::from_millis(config.session_idle_ms),
         sessions_per_user_max: config.sessions_per_user_max,
-    }
+    })
 }
 
 /// The `Host` values that are this server: its address, the loopback names at its port, and what is configured.

@@ -12,6 +12,7 @@ mod documented;
 mod erased;
 mod killed;
 mod parked;
+mod policy;
 mod postgres;
 mod rebuilds;
 mod refusals;
