@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use events::{CallId, Clock, SpaceId, UserId};
+use events::{CallId, Clock, SessionId, SpaceId, UserId};
 use identity::{AccountKind, Identity, Membership, Role, Tier};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -48,6 +48,11 @@ impl Principal {
             tier: self.tier.as_str(),
             kind: self.kind.as_str(),
         }
+    }
+
+    /// The name of the MCP session the request came in, if it came in one. It is not the handle clients send.
+    pub fn session_id(&self) -> Option<&SessionId> {
+        self.session.as_ref().map(|session| &session.id)
     }
 }
 

@@ -6,7 +6,9 @@ pub(crate) mod bearer;
 pub(crate) mod host_origin;
 pub(crate) mod json_rpc;
 pub(crate) mod ownership;
+pub(crate) mod short;
 pub(crate) mod space;
+pub(crate) mod sse;
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -20,27 +22,22 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use identity::TokenError;
+use rmcp::model::InitializeRequestParams;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use self::json_rpc::Message;
 use self::ownership::SESSION_HEADER;
 use crate::call::Principal;
 use crate::gateway::{Gateway, Inner};
 use crate::problem::Problem;
-use crate::sessions::{InUse, Owner};
+use crate::sessions::{InUse, NoPlace, Owner};
 
 /// Filled in by the handler of `initialize` and read by the door, which alone sees the session's handle.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Opening(Arc<OnceLock<Opened>>);
 
-/// What was agreed on when a session began.
+/// What was agreed on when a session began: what the client said, with the negotiated revision.
 #[derive(Debug, Clone)]
-pub(crate) struct Opened {
-    /// What the client calls itself.
-    pub(crate) client: String,
-    /// The negotiated revision.
-    pub(crate) protocol: String,
-}
+pub(crate) struct Opened(pub(crate) InitializeRequestParams);
 
 impl Opening {
     pub(crate) fn fill(&self, opened: Opened) {
@@ -78,7 +75,7 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
         .await
         .map_err(refuse)?;
     // Held while the request is examined, its session opened or ended. A call counts itself: it may outlive both.
-    let _present = inner.guests.enter(&caller.user_id).ok_or_else(|| {
+    let present = inner.guests.enter(&caller.user_id).ok_or_else(|| {
         let gone = TokenError::Suspended;
         bearer::refused(gone, &inner.metadata_url).into_response()
     })?;
@@ -108,13 +105,26 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
         time_zone: caller.time_zone,
         session: session.as_ref().map(|in_use| in_use.session.clone()),
     };
-    parts.extensions.insert(Arc::new(principal));
+    let principal = Arc::new(principal);
+    parts.extensions.insert(principal.clone());
     if parts.method != Method::POST {
         return Ok(forward_without_body(inner, parts, next, session).await);
     }
     let body = json_rpc::read(body, body_bytes_max, inner.clock.as_ref()).await?;
     let message = json_rpc::examine(&body).map_err(IntoResponse::into_response)?;
-    let response = if message == Message::Initialize && session.is_none() {
+    if let Some(plain) = short::plain(inner, &message, &parts.headers, session.as_ref()) {
+        // The call counts itself.
+        drop(present);
+        let response = short::answer(inner, plain, principal, session.as_ref()).await;
+        return Ok(holding(response, session, Some(counted)));
+    }
+    // A stream that lasts must not keep the server from stopping: it is told to end instead.
+    let counted = if message.is_listen() {
+        inner.listening.token()
+    } else {
+        counted
+    };
+    let response = if message.is_initialize() && session.is_none() {
         open(inner, parts, body, next, owner).await?
     } else {
         forward(parts, body, next).await
@@ -163,13 +173,10 @@ async fn open(
     next: Next,
     owner: Owner,
 ) -> Result<Response, Response> {
-    let Some((_place, evicted)) = inner.sessions.place_for(&owner.user_id) else {
-        let detail = format!(
-            "you have {} sessions open and all are in use; end one with DELETE",
-            inner.settings.sessions_per_user_max
-        );
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", detail).into_response());
-    };
+    let (_place, evicted) = inner
+        .sessions
+        .place_for(&owner.user_id)
+        .map_err(|no_place| no_room(inner, no_place).into_response())?;
     for session in evicted {
         inner.record_end(&session, "idle").await;
     }
@@ -184,9 +191,8 @@ async fn open(
     else {
         return Ok(response);
     };
-    let Some(opened) = opening.0.get() else {
+    let Some(opened) = opening.0.get().cloned() else {
         // The handshake failed; what rmcp answered says why. There is no session to speak of.
-        inner.close_behind(&handle).await;
         response.headers_mut().remove(SESSION_HEADER);
         return Ok(response);
     };
@@ -203,6 +209,25 @@ async fn open(
             .into_response()
         })?;
     Ok(response)
+}
+
+fn no_room(inner: &Inner, no_place: NoPlace) -> Problem {
+    let settings = &inner.settings;
+    match no_place {
+        NoPlace::OfThisUser => {
+            let detail = format!(
+                "you have {} sessions open and all are in use; end one with DELETE",
+                settings.sessions_per_user_max
+            );
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", detail)
+        }
+        NoPlace::OfAnybody => {
+            tracing::warn!(sessions = settings.sessions_max, "no more sessions can be opened");
+            let detail = "the server holds as many sessions as it may; try again in a while, or use a client of \
+                          revision 2026-07-28, which needs none";
+            Problem::unavailable("sessions_full", detail, 30)
+        }
+    }
 }
 
 /// A session that rmcp no longer has, because its worker ended, is none of ours either.

@@ -12,17 +12,20 @@ use futures::StreamExt as _;
 use http::{HeaderName, Method, header};
 use identity::Identity;
 use projections::{ProjectorHandle, Tables};
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::RoleServer;
+use rmcp::service::Peer;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::Serialize;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::annex::Annex;
 use crate::call_log::{self, CallLog};
 use crate::door;
 use crate::door::host_origin::Allowed;
 use crate::door::ownership::SESSION_HEADER;
+use crate::door::short;
 use crate::door::space::SPACE_HEADER;
 use crate::error::GatewayError;
 use crate::guests::Guests;
@@ -30,13 +33,18 @@ use crate::keys::KeyCache;
 use crate::lifecycle;
 use crate::mcp::Mcp;
 use crate::metadata::{self, METADATA_PATH};
+use crate::notices::{Listeners, Notices};
 use crate::policy::{self, LivePolicy, Windows};
 use crate::records::Records;
 use crate::registry::ToolRegistry;
+use crate::seal::Seal;
+use crate::sessions::manager::Manager;
 use crate::sessions::{Session, Sessions};
 use crate::settings::{GatewaySettings, RecordCalls};
 use crate::telemetry;
 
+/// How long clients that listen for changes may take to hear that there will be none.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
 /// Sessions ended at once.
 const ENDED_AT_ONCE: usize = 16;
 
@@ -60,21 +68,26 @@ pub(crate) struct Inner {
     pub(crate) metadata_url: String,
     pub(crate) allowed: Allowed,
     pub(crate) registry: ToolRegistry,
+    pub(crate) annex: Option<Arc<dyn Annex>>,
+    pub(crate) seal: Arc<Seal>,
+    /// Where calls that came the short way would speak to their client; built-in tools never do.
+    pub(crate) nobody: Peer<RoleServer>,
 
     // state
     pub(crate) records: Records,
     pub(crate) calls: CallLog,
     pub(crate) guests: Arc<Guests>,
     pub(crate) sessions: Sessions,
-    pub(crate) behind: Arc<LocalSessionManager>,
+    pub(crate) listeners: Listeners,
     pub(crate) policy: LivePolicy,
     pub(crate) rates: Windows,
 
     // stopping
     is_draining: AtomicBool,
     pub(crate) under_way: TaskTracker,
-    background: TaskTracker,
-    stop: CancellationToken,
+    pub(crate) listening: TaskTracker,
+    pub(crate) background: TaskTracker,
+    pub(crate) stop: CancellationToken,
     _stop_when_dropped: DropGuard,
 }
 
@@ -116,10 +129,11 @@ impl Gateway {
             projector,
             clock,
             ids,
+            None,
         )
     }
 
-    /// As [`Gateway::new`], over other tools.
+    /// As [`Gateway::new`], over other tools and with an annex.
     #[expect(
         clippy::too_many_arguments,
         reason = "the room's dependencies, each handed in by name once"
@@ -133,6 +147,7 @@ impl Gateway {
         projector: ProjectorHandle,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        annex: Option<Arc<dyn Annex>>,
     ) -> Result<Self, GatewayError> {
         check_limits(&settings)?;
         let allowed = Allowed::try_new(
@@ -150,9 +165,7 @@ impl Gateway {
             ids: ids.clone(),
             read_your_writes: settings.read_your_writes,
         };
-        let mut behind = LocalSessionManager::default();
-        // rmcp would count only messages and so kill a session in the middle of a long call; we reap ourselves.
-        behind.session_config.keep_alive = None;
+        let seal = Arc::new(Seal::new(ids.clone()));
         let stop = CancellationToken::new();
         let public_url = settings.public_url.trim_end_matches('/').to_owned();
         let background = TaskTracker::new();
@@ -168,18 +181,27 @@ impl Gateway {
             metadata_url: format!("{public_url}{METADATA_PATH}/mcp"),
             public_url,
             guests: Arc::default(),
-            sessions: Sessions::new(clock.clone(), settings.sessions_per_user_max),
+            sessions: Sessions::new(
+                clock.clone(),
+                seal.clone(),
+                settings.sessions_per_user_max,
+                settings.sessions_max,
+            ),
+            seal,
+            nobody: short::nobody(&background, &stop),
+            annex,
+            listeners: Listeners::default(),
             identity,
             log,
             ids,
             allowed,
             registry,
             records,
-            behind: Arc::new(behind),
             policy: LivePolicy::new(settings.policy.rules.clone(), settings.policy.file.clone()),
             rates: Windows::default(),
             is_draining: AtomicBool::new(false),
             under_way: TaskTracker::new(),
+            listening: TaskTracker::new(),
             background,
             _stop_when_dropped: stop.clone().drop_guard(),
             stop,
@@ -208,7 +230,16 @@ impl Gateway {
                 inner.stop.clone(),
             ));
         }
-        Ok(Self { inner })
+        let gateway = Self { inner };
+        if let Some(annex) = &gateway.inner.annex {
+            annex.attach(gateway.notices());
+        }
+        Ok(gateway)
+    }
+
+    /// The way to tell clients of a change.
+    pub fn notices(&self) -> Notices {
+        Notices(Arc::downgrade(&self.inner))
     }
 
     /// `/mcp` and its metadata, with everything that guards them.
@@ -221,7 +252,8 @@ impl Gateway {
             .with_json_response(true)
             .with_cancellation_token(inner.stop.child_token());
         let handler = Mcp::new(inner.clone());
-        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), inner.behind.clone(), config);
+        let sessions = Arc::new(Manager::new(inner.clone()));
+        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), sessions, config);
         let guarded = Router::new()
             .route_service("/mcp", mcp)
             .route_layer(from_fn_with_state(self.clone(), door::admit));
@@ -263,7 +295,8 @@ impl Gateway {
         let inner = &self.inner;
         inner.is_draining.store(true, Ordering::SeqCst);
         inner.under_way.close();
-        // Whichever is first: calls that outlast the limit lose their connection, not their writes.
+        inner.listeners.end(None);
+        // Whichever is first: calls that outlast the limit are cancelled with their sessions.
         tokio::select! {
             () = inner.under_way.wait() => {}
             () = inner.clock.sleep(within) => {
@@ -271,6 +304,12 @@ impl Gateway {
             }
         }
         inner.end_all(inner.sessions.take_all(), "shutdown").await;
+        inner.listening.close();
+        // Whichever is first: their clients have heard the last word, or will see the connection end.
+        tokio::select! {
+            () = inner.listening.wait() => {}
+            () = inner.clock.sleep(LAST_WORD_WITHIN) => {}
+        }
         inner.stop.cancel();
         inner.background.close();
         inner.background.wait().await;
@@ -286,6 +325,7 @@ impl Gateway {
     pub async fn expel(&self, user_id: &UserId, within: Duration) -> Result<(), StillServed> {
         let inner = &self.inner;
         inner.guests.expel(user_id);
+        inner.listeners.end(Some(user_id));
         tokio::select! {
             // Asked first, so that somebody without anything under way is gone however short the limit.
             biased;
@@ -329,6 +369,8 @@ fn check_limits(settings: &GatewaySettings) -> Result<(), GatewayError> {
     let limits = [
         ("body_bytes_max", settings.body_bytes_max == 0),
         ("sessions_per_user_max", settings.sessions_per_user_max == 0),
+        ("sessions_max", settings.sessions_max == 0),
+        ("list_page_max", settings.list_page_max == 0),
         ("session_idle", settings.session_idle.is_zero()),
     ];
     match limits.into_iter().find(|(_, is_zero)| *is_zero) {

@@ -5,7 +5,7 @@
 //!                │  the Principal, made anew from the request's own token
 //!                ▼
 //!              rmcp: both revisions on one path, 2025-11-25 with sessions and 2026-07-28 without
-//!                │
+//!                │                        (a plain call in good form takes the short way: door/short.rs)
 //!                ▼
 //!              dispatch: policy gate ▸ start on the record ▸ input schema ▸ tool ▸ output schema ▸ end
 //!                                                                            │
@@ -21,6 +21,7 @@
 //! * Whoever is expelled has nothing under way any more, and gets nothing under way again: so nothing of it is
 //!   appended after its erasure.
 //! * Whoever wrote reads its own write next, or is told that it is stored but not visible yet.
+//! * A session at rest is a row of a table: no task, no channel, no buffer.
 //!
 //! # To add a tool
 //! 1. In the module's file in `src/tools/` write a struct for what it takes (`deny_unknown_fields`; every field with a
@@ -35,6 +36,7 @@
     reason = "the registry and dispatch are ready for mounted servers, which follow"
 )]
 
+mod annex;
 mod call;
 mod call_log;
 mod dispatch;
@@ -45,27 +47,33 @@ mod gateway;
 mod guests;
 mod keys;
 mod lifecycle;
+mod lists;
 mod mcp;
 mod metadata;
+mod notices;
 mod policy;
 mod problem;
 mod records;
 mod registry;
 mod schema;
+mod seal;
 mod sessions;
 mod settings;
 mod telemetry;
 mod tool;
 mod tools;
 
+pub use annex::Annex;
 pub use call::{CallContext, Principal};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewaySnapshot, StillServed};
+pub use notices::{Change, Notices};
 pub use policy::{
     Explanation, PolicyFault, PolicyRules, PolicySubject, PolicyTool, RecordedCall, RefusalAnswer, Replay,
     Replayed, Ruling,
 };
 pub use records::ENCRYPTION_REGISTRY;
 pub use registry::{ToolDescription, ToolRegistry, module_names, tools};
+pub use sessions::manager::let_stream_go;
 pub use settings::{GatewaySettings, PolicyMode, PolicySettings, RecordCalls};
 pub use tool::{About, EncryptedFields, Hint, Scope, ToolError, ToolSpec};

@@ -4,7 +4,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use events::{Clock, Commit, CommitId, Event, ExpectedSeq, LogError, SessionClosed, SessionOpened, Subject};
-use rmcp::transport::streamable_http_server::session::SessionManager as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::door::Opened;
@@ -22,16 +21,17 @@ impl Inner {
         &self,
         handle: &str,
         owner: Owner,
-        opened: &Opened,
+        Opened(hello): Opened,
     ) -> Result<(), LogError> {
-        let session = self.sessions.bind(handle, owner);
+        let client = format!("{} {}", hello.client_info.name, hello.client_info.version);
+        let session = self.sessions.bind(handle, owner, Box::new(hello));
         let opened_at = self.clock.now();
         let event = SessionOpened {
             session_id: session.id.clone(),
             user_id: session.owner.user_id.clone(),
             space_id: session.owner.space_id.clone(),
-            client: events::capped(&opened.client, CLIENT_CHARS_MAX),
-            protocol: opened.protocol.clone(),
+            client: events::capped(&client, CLIENT_CHARS_MAX),
+            protocol: session.protocol().to_owned(),
             opened_at,
         };
         telemetry::sessions(self.sessions.len());
@@ -40,7 +40,6 @@ impl Inner {
             Err(error) => {
                 self.sessions.remove(&session);
                 telemetry::sessions(self.sessions.len());
-                self.close_behind(handle).await;
                 Err(error)
             }
         }
@@ -56,7 +55,7 @@ impl Inner {
     /// Closes and records a session that was already taken out of the table.
     pub(crate) async fn record_end(&self, session: &Session, reason: &'static str) {
         telemetry::sessions(self.sessions.len());
-        self.close_behind(&session.handle).await;
+        session.desk.clear(self.clock.monotonic());
         let closed_at = self.clock.now();
         let event = SessionClosed {
             session_id: session.id.clone(),
@@ -65,13 +64,6 @@ impl Inner {
         };
         if let Err(error) = self.append_about(session, "session-closed", event.into()).await {
             tracing::error!(session.id = %session.id, reason, error = %error, "the end of a session could not be recorded");
-        }
-    }
-
-    /// Ends rmcp's side of a session.
-    pub(crate) async fn close_behind(&self, handle: &str) {
-        if let Err(error) = self.behind.close_session(&handle.into()).await {
-            tracing::warn!(error = %error, "a session's worker did not end in order");
         }
     }
 
@@ -95,6 +87,7 @@ impl Inner {
         for session in self.sessions.take_rested(self.settings.session_idle) {
             self.record_end(&session, "idle").await;
         }
+        self.sessions.forget_streams();
         self.rates.prune(self.clock.monotonic());
     }
 }

@@ -2,6 +2,14 @@
 //!
 //! A session id on the wire is a handle, not a proof: it is looked up only for the one owner it was given to. What
 //! is bound is (issuer, account, space), never a token, so that a fresh token of the same account goes on with it.
+//!
+//! A session is a row. What it has under way is on its [`desk`], which is empty while it rests; no task, no channel
+//! and no buffer belongs to it then.
+
+pub(crate) mod desk;
+pub(crate) mod exchange;
+pub(crate) mod manager;
+pub(crate) mod outlet;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,6 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use events::{Clock, SessionId, SpaceId, UserId};
+use rmcp::model::InitializeRequestParams;
+
+use self::desk::Desk;
+use self::outlet::EventIds;
+use crate::seal::Seal;
+
+/// How long a stream that is done can still be taken up by a client that lost its connection.
+const RESUMABLE_FOR: Duration = Duration::from_mins(1);
 
 /// The one whom a session obeys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +41,9 @@ pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) owner: Owner,
     pub(crate) handle: Arc<str>,
+    /// What the client said of itself, with the revision agreed on.
+    pub(crate) hello: Box<InitializeRequestParams>,
+    pub(crate) desk: Desk,
     in_use: AtomicUsize,
     rested_since_ms: AtomicU64,
 }
@@ -70,7 +89,9 @@ pub(crate) enum NotYours {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     clock: Arc<dyn Clock>,
+    seal: Arc<Seal>,
     per_user_max: usize,
+    total_max: usize,
     table: Mutex<Table>,
 }
 
@@ -78,6 +99,15 @@ pub(crate) struct Sessions {
 struct Table {
     by_handle: HashMap<Arc<str>, Arc<Session>>,
     opening: HashMap<UserId, usize>,
+}
+
+/// Why nobody can open one more session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The user holds as many as allowed, and all of them are in use.
+    OfThisUser,
+    /// The house does.
+    OfAnybody,
 }
 
 /// A place for a session that is being opened; given back on drop.
@@ -100,10 +130,12 @@ impl Drop for Place<'_> {
 }
 
 impl Sessions {
-    pub(crate) fn new(clock: Arc<dyn Clock>, per_user_max: usize) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, seal: Arc<Seal>, per_user_max: usize, total_max: usize) -> Self {
         Self {
             clock,
+            seal,
             per_user_max,
+            total_max,
             table: Mutex::default(),
         }
     }
@@ -126,6 +158,29 @@ impl Sessions {
         Ok(self.hold(session))
     }
 
+    /// The session of `handle`, whose owner the caller has compared.
+    pub(crate) fn get(&self, handle: &str) -> Option<Arc<Session>> {
+        self.table().by_handle.get(handle).cloned()
+    }
+
+    /// The sessions of `user`, or all of them.
+    pub(crate) fn of(&self, user: Option<&UserId>) -> Vec<Arc<Session>> {
+        let table = self.table();
+        let theirs = table
+            .by_handle
+            .values()
+            .filter(|session| user.is_none_or(|user| session.owner.user_id == *user));
+        theirs.cloned().collect()
+    }
+
+    /// What makes and reads ids of events of `session`.
+    pub(crate) fn event_ids(&self, session: &Session) -> EventIds {
+        EventIds {
+            seal: self.seal.clone(),
+            handle: session.handle.clone(),
+        }
+    }
+
     /// Keeps `session` from resting for as long as the answer lives.
     pub(crate) fn hold(&self, session: &Arc<Session>) -> InUse {
         session.in_use.fetch_add(1, Ordering::SeqCst);
@@ -137,9 +192,11 @@ impl Sessions {
 
     /// A place for one more session of `user_id`, and the sessions that had to make room for it.
     ///
-    /// `None` when the user holds as many as allowed and all of them are in use.
-    pub(crate) fn place_for(&self, user_id: &UserId) -> Option<(Place<'_>, Vec<Arc<Session>>)> {
+    /// # Errors
+    /// [`NoPlace`] when there is none and none can be made.
+    pub(crate) fn place_for(&self, user_id: &UserId) -> Result<(Place<'_>, Vec<Arc<Session>>), NoPlace> {
         let mut table = self.table();
+        let being_opened: usize = table.opening.values().sum();
         let opening = table.opening.get(user_id).copied().unwrap_or_default();
         let mut open: Vec<_> = table
             .by_handle
@@ -150,7 +207,11 @@ impl Sessions {
         let too_many = (open.len() + opening + 1).saturating_sub(self.per_user_max);
         open.retain(|session| session.is_idle());
         if open.len() < too_many {
-            return None;
+            return Err(NoPlace::OfThisUser);
+        }
+        // One more, and as many fewer as make room. Others' sessions never do.
+        if table.by_handle.len() + being_opened + 1 > self.total_max + too_many {
+            return Err(NoPlace::OfAnybody);
         }
         open.sort_by_key(|session| session.rested_since());
         open.truncate(too_many);
@@ -159,22 +220,27 @@ impl Sessions {
         }
         *table.opening.entry(user_id.clone()).or_default() += 1;
         drop(table);
-        Some((
-            Place {
-                sessions: self,
-                user_id: user_id.clone(),
-            },
-            open,
-        ))
+        let place = Place {
+            sessions: self,
+            user_id: user_id.clone(),
+        };
+        Ok((place, open))
     }
 
     /// Gives the session behind `handle` to `owner`.
-    pub(crate) fn bind(&self, handle: &str, owner: Owner) -> Arc<Session> {
+    pub(crate) fn bind(
+        &self,
+        handle: &str,
+        owner: Owner,
+        hello: Box<InitializeRequestParams>,
+    ) -> Arc<Session> {
         let handle: Arc<str> = handle.into();
         let session = Arc::new(Session {
             id: SessionId::derived(&["mcp", &handle]),
             owner,
             handle: handle.clone(),
+            hello,
+            desk: Desk::default(),
             in_use: AtomicUsize::new(0),
             rested_since_ms: AtomicU64::new(millis(self.clock.monotonic())),
         });
@@ -198,6 +264,16 @@ impl Sessions {
             .extract_if(|_, session| has_rested(session))
             .map(|(_, session)| session)
             .collect()
+    }
+
+    /// Forgets streams that were done long enough ago.
+    pub(crate) fn forget_streams(&self) {
+        let Some(limit) = self.clock.monotonic().checked_sub(RESUMABLE_FOR) else {
+            return;
+        };
+        for session in self.of(None) {
+            session.desk.forget_streams(limit);
+        }
     }
 
     /// Takes out all of one user's.
@@ -231,8 +307,8 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use events::ManualClock;
     use events::testing::id;
+    use events::{ManualClock, SystemIds};
     use jiff::Timestamp;
 
     fn owner(user: &str) -> Owner {
@@ -245,13 +321,18 @@ mod tests {
 
     fn sessions(per_user_max: usize) -> (Sessions, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
-        (Sessions::new(clock.clone(), per_user_max), clock)
+        let seal = Arc::new(Seal::new(Arc::new(SystemIds)));
+        (Sessions::new(clock.clone(), seal, per_user_max, 3), clock)
+    }
+
+    fn bind(sessions: &Sessions, handle: &str, user: &str) -> Arc<Session> {
+        sessions.bind(handle, owner(user), Box::default())
     }
 
     #[test]
     fn a_handle_opens_its_session_for_its_owner_alone() {
         let (sessions, _) = sessions(2);
-        let session = sessions.bind("handle", owner("anna"));
+        let session = bind(&sessions, "handle", "anna");
         assert!(sessions.find("handle", &owner("anna")).is_ok());
         assert_eq!(
             sessions.find("handle", &owner("ben")).err(),
@@ -282,36 +363,49 @@ mod tests {
     #[test]
     fn the_name_in_events_is_not_the_handle() {
         let (sessions, _) = sessions(2);
-        assert_ne!(sessions.bind("handle", owner("anna")).id.as_str(), "handle");
+        assert_ne!(bind(&sessions, "handle", "anna").id.as_str(), "handle");
     }
 
     #[test]
     fn at_the_limit_the_longest_rested_makes_room_and_one_in_use_never_does() {
         let (sessions, clock) = sessions(2);
-        let first = sessions.bind("first", owner("anna"));
+        let first = bind(&sessions, "first", "anna");
         clock.advance(Duration::from_secs(1));
-        let second = sessions.bind("second", owner("anna"));
-        sessions.bind("bens", owner("ben"));
+        let second = bind(&sessions, "second", "anna");
+        bind(&sessions, "bens", "ben");
         let busy = sessions.hold(&first);
         let (place, evicted) = sessions.place_for(&id("anna")).expect("the second is idle");
         assert_eq!(
             evicted.iter().map(|session| &session.id).collect::<Vec<_>>(),
             [&second.id]
         );
-        assert!(
-            sessions.place_for(&id("anna")).is_none(),
+        assert_eq!(
+            sessions.place_for(&id("anna")).err(),
+            Some(NoPlace::OfThisUser),
             "one is in use, the other place is being opened"
         );
         drop(place);
-        assert!(sessions.place_for(&id("anna")).is_some());
+        assert!(sessions.place_for(&id("anna")).is_ok());
         drop(busy);
+        assert_eq!(sessions.len(), 2);
+    }
+
+    #[test]
+    fn when_the_house_is_full_nobody_makes_room_but_the_one_who_asks() {
+        let (sessions, _) = sessions(2);
+        for (handle, user) in [("a1", "anna"), ("a2", "anna"), ("b1", "ben")] {
+            bind(&sessions, handle, user);
+        }
+        assert_eq!(sessions.place_for(&id("carla")).err(), Some(NoPlace::OfAnybody));
+        let (_place, evicted) = sessions.place_for(&id("anna")).unwrap();
+        assert_eq!(evicted.len(), 1, "her own");
         assert_eq!(sessions.len(), 2);
     }
 
     #[test]
     fn a_session_in_use_does_not_rest_however_long_it_takes() {
         let (sessions, clock) = sessions(2);
-        let session = sessions.bind("handle", owner("anna"));
+        let session = bind(&sessions, "handle", "anna");
         let call = sessions.hold(&session);
         clock.advance(Duration::from_hours(1));
         assert!(sessions.take_rested(Duration::from_mins(5)).is_empty());

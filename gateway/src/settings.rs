@@ -26,6 +26,12 @@ pub struct GatewaySettings {
     pub session_idle: Duration,
     /// Sessions one user may hold. At the limit the one that rested longest makes room.
     pub sessions_per_user_max: usize,
+    /// Sessions all users together may hold. At the limit nobody can open one more.
+    pub sessions_max: usize,
+    /// Items on one page of a list.
+    pub list_page_max: usize,
+    /// How long a call may take before its answer becomes a stream, with signs of life until it is there.
+    pub patience: Duration,
 }
 
 impl Default for GatewaySettings {
@@ -40,6 +46,9 @@ impl Default for GatewaySettings {
             read_your_writes: Duration::from_secs(5),
             session_idle: Duration::from_mins(30),
             sessions_per_user_max: 32,
+            sessions_max: 50_000,
+            list_page_max: 250,
+            patience: Duration::from_secs(2),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use rmcp::model::{CallToolResponse, ErrorData};
+use rmcp::RoleServer;
+use rmcp::model::{CallToolRequestParams, CallToolResponse, ErrorData};
+use rmcp::service::RequestContext;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -143,6 +145,37 @@ impl ToolSpec {
             output: Some(schema::output::<Out>()),
             handler,
         }
+    }
+
+    /// A tool that answers for itself: what `run` gives is passed on as it is, and through the request's context it
+    /// may speak to its client on the way. It is ended when its caller gives the call up.
+    pub fn raw<Run, Answer>(about: About, input: Map<String, Value>, run: Run) -> Self
+    where
+        Run: Fn(CallContext, CallToolRequestParams, RequestContext<RoleServer>) -> Answer
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        Answer: Future<Output = Result<CallToolResponse, ErrorData>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |context, arguments| {
+            let asked = context.request.clone();
+            let mut params = asked.params.clone();
+            params.arguments = arguments.as_object().cloned();
+            let answering = run(context, params, asked.context.clone());
+            async move {
+                // Whichever is first: nobody waits for what is given up.
+                let answer = tokio::select! {
+                    answer = answering => answer,
+                    () = asked.context.ct.cancelled() => {
+                        Err(ErrorData::internal_error("the call was cancelled", None))
+                    }
+                };
+                Ok(Reply::AsIs(answer))
+            }
+            .boxed()
+        });
+        Self::mounted(about, input, handler)
     }
 
     /// A tool of an upstream server, with the schema it gave for its input.

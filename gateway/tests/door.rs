@@ -16,6 +16,8 @@ mod admission;
 mod expulsion;
 #[path = "door/jetstream.rs"]
 mod jetstream;
+#[path = "door/lists.rs"]
+mod lists;
 #[path = "door/ownership.rs"]
 mod ownership;
 #[path = "door/policy.rs"]
@@ -26,6 +28,8 @@ mod record;
 mod sessions;
 #[path = "door/stateless.rs"]
 mod stateless;
+#[path = "door/streams.rs"]
+mod streams;
 #[path = "door/tools.rs"]
 mod tools;
 #[path = "door/validation.rs"]

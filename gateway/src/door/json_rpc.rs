@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use crate::problem::{BrokenMessage, Problem};
 
@@ -22,13 +23,27 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 /// instead of a reset connection.
 const DRAINED_LIMITS: usize = 4;
 
-/// What a message is, as far as the door needs to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Message {
-    /// The start of a session.
-    Initialize,
-    /// Anything else.
-    Other,
+/// A message, as far as the door needs to know it: not yet what its parts mean.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    /// Empty for an answer of the client.
+    pub(crate) method: Cow<'a, str>,
+    /// As it was sent; a notification has none.
+    pub(crate) id: Option<&'a RawValue>,
+    /// As they were sent.
+    pub(crate) params: Option<&'a RawValue>,
+}
+
+impl Message<'_> {
+    /// Whether it begins a session.
+    pub(crate) fn is_initialize(&self) -> bool {
+        self.method == "initialize"
+    }
+
+    /// Whether its answer is a stream that lasts until somebody ends it.
+    pub(crate) fn is_listen(&self) -> bool {
+        self.method == "subscriptions/listen"
+    }
 }
 
 /// The size a client says its body has.
@@ -83,12 +98,16 @@ struct Envelope<'a> {
     jsonrpc: Option<Cow<'a, str>>,
     #[serde(borrow)]
     method: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
     result: Option<IgnoredAny>,
     error: Option<IgnoredAny>,
 }
 
 /// Tells what `body` is, or what is wrong with it.
-pub(crate) fn examine(body: &[u8]) -> Result<Message, BrokenMessage> {
+pub(crate) fn examine(body: &[u8]) -> Result<Message<'_>, BrokenMessage> {
     let invalid = |message: &str| BrokenMessage {
         code: INVALID_REQUEST,
         message: format!("Invalid Request: {message}"),
@@ -114,11 +133,14 @@ pub(crate) fn examine(body: &[u8]) -> Result<Message, BrokenMessage> {
     if envelope.jsonrpc.as_deref() != Some("2.0") {
         return Err(invalid("jsonrpc must be \"2.0\""));
     }
-    match envelope.method.as_deref() {
-        Some("initialize") => Ok(Message::Initialize),
-        Some(_) => Ok(Message::Other),
-        None if envelope.result.is_some() || envelope.error.is_some() => Ok(Message::Other),
-        None => Err(invalid("method is missing")),
+    let is_answer = envelope.result.is_some() || envelope.error.is_some();
+    match envelope.method {
+        None if !is_answer => Err(invalid("method is missing")),
+        method => Ok(Message {
+            method: method.unwrap_or_default(),
+            id: envelope.id,
+            params: envelope.params,
+        }),
     }
 }
 
@@ -188,13 +210,13 @@ mod tests {
     #[test]
     fn messages_are_told_apart() {
         let initialize = br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
-        assert_eq!(examine(initialize).ok(), Some(Message::Initialize));
-        for other in [
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
-            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
-        ] {
-            assert_eq!(examine(other.as_bytes()).ok(), Some(Message::Other), "{other}");
-        }
+        assert!(examine(initialize).unwrap().is_initialize());
+        let list = examine(br#"{"jsonrpc":"2.0","id":"a","method":"tools/list","params":{"x":1}}"#).unwrap();
+        assert_eq!(list.method, "tools/list");
+        assert_eq!(list.id.map(RawValue::get), Some(r#""a""#));
+        assert_eq!(list.params.map(RawValue::get), Some(r#"{"x":1}"#));
+        let answer = examine(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#).unwrap();
+        assert_eq!(answer.method, "");
     }
 
     #[test]

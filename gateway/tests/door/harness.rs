@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Event, EventLog, MemoryLog, SpaceId, SystemClock, SystemIds, UserId};
-use gateway::{About, CallContext, Gateway, GatewaySettings, Hint, Scope, ToolError, ToolRegistry, ToolSpec};
+use gateway::{
+    About, Annex, CallContext, Gateway, GatewaySettings, Hint, Scope, ToolError, ToolRegistry, ToolSpec,
+};
 use identity::{
     Account, AccountKind, Identity, IdentitySettings, KeyEncryptionKey, NewSpace, PasswordCost, Registration,
     Role, SpaceRole, SpaceType, Tier,
@@ -38,6 +40,7 @@ pub(crate) struct House {
 pub(crate) struct Plan {
     pub(crate) settings: GatewaySettings,
     pub(crate) tools: Vec<ToolSpec>,
+    pub(crate) annex: Option<Arc<dyn Annex>>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) is_projecting: bool,
     /// A user's name and the destructive tool it may use.
@@ -50,6 +53,7 @@ impl Default for Plan {
         Self {
             settings,
             tools: Vec::new(),
+            annex: None,
             log: Arc::new(MemoryLog::new()),
             is_projecting: true,
             destructive_allowed: None,
@@ -112,6 +116,7 @@ impl House {
             handle,
             clock,
             Arc::new(SystemIds),
+            plan.annex,
         )
         .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -53,6 +53,7 @@ async fn a_running_call_and_an_open_stream_keep_their_sessions() {
     };
     // Long enough to open all three on a busy machine before the first is at rest for that long.
     plan.settings.session_idle = Duration::from_millis(500);
+    plan.settings.patience = Duration::from_millis(50);
     let house = House::build(plan).await;
     let anna = house.user("anna").await;
     let (calling, listening, resting) = (

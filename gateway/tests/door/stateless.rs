@@ -6,7 +6,7 @@ use crate::harness::{House, User, message};
 
 const VERSION: &str = "2026-07-28";
 
-fn modern(house: &House, user: &User, method: &str, mut params: Value) -> reqwest::RequestBuilder {
+pub(crate) fn modern(house: &House, user: &User, method: &str, mut params: Value) -> reqwest::RequestBuilder {
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": VERSION,
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -114,6 +114,20 @@ async fn a_session_id_means_nothing_here_and_opens_nothing() {
         .header("mcp-session-id", &annas);
     assert_eq!(delete.send().await.unwrap().status(), 405);
     assert_eq!(house.call_in(&anna.token, &annas).await.status(), 200);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn methods_this_revision_no_longer_has_are_404() {
+    let house = House::start().await;
+    let anna = house.user("anna").await;
+    for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe"] {
+        let answer = modern(&house, &anna, method, json!({})).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{method}");
+        assert!(answer.headers().get("mcp-session-id").is_none());
+        assert_eq!(message(answer).await["error"]["code"], -32_601, "{method}");
+    }
+    assert!(house.events_of("SessionOpened").await.is_empty());
     house.stop().await;
 }
 

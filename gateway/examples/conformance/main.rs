@@ -1,0 +1,87 @@
+//! The gateway with the fixtures that the official MCP conformance suite asks for, behind its own door: tokens, owners
+//! and policy as always. It is an example and not part of the program: nobody can reach the fixtures in production.
+//!
+//! It listens on a free port of the loopback interface, prints one line of JSON with its address and a token, and
+//! serves until it is ended. `deploy/conformance/run` runs the suite against it.
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program of its own, which tells whoever started it where it is"
+)]
+
+mod fixtures;
+mod questions;
+mod tools;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::{MemoryLog, SystemClock, SystemIds};
+use gateway::{Gateway, GatewaySettings, ToolRegistry};
+use identity::{
+    AccountKind, Identity, IdentitySettings, KeyEncryptionKey, PasswordCost, Registration, Role, Tier,
+};
+use projections::{Projector, Tables};
+use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::fixtures::Fixtures;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let (clock, ids) = (Arc::new(SystemClock::new()), Arc::new(SystemIds));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let public_url = format!("http://{}", listener.local_addr()?);
+    let identity = IdentitySettings {
+        database: dir.path().join("identity.sqlite"),
+        kek: KeyEncryptionKey::new("fixtures", [7; 32]),
+        issuer: public_url.clone(),
+        audiences: vec![format!("{public_url}/mcp")],
+        token_ttl: Duration::from_hours(1),
+        password_cost: PasswordCost::Fast,
+    };
+    let identity = Identity::open(identity, clock.clone(), ids.clone()).await?;
+    let account = Registration {
+        email: "suite@example.test".to_owned(),
+        password: "correct horse battery".into(),
+        name: None,
+        kind: AccountKind::Human,
+        role: Role::User,
+        tier: Tier::Free,
+        time_zone: None,
+    };
+    let account = identity.register(account).await?;
+    let token = identity.mint(&account.id).await?.token;
+
+    let log = Arc::new(MemoryLog::new());
+    let tables = Tables::open(&dir.path().join("tables.sqlite")).await?;
+    let (projector, handle) = Projector::new(log.clone(), tables.clone(), clock.clone());
+    let stop = CancellationToken::new();
+    let folding = tokio::spawn(projector.run(stop.clone()));
+    let mut settings = GatewaySettings {
+        public_url: public_url.clone(),
+        ..GatewaySettings::default()
+    };
+    // The suite calls some tools often, and several rounds come within one window.
+    settings.policy.calls_per_window_max = 1_000;
+    let fixtures = Arc::new(Fixtures::default());
+    let gateway = Gateway::with_registry(
+        ToolRegistry::built_in_and(tools::all(&fixtures))?,
+        settings,
+        identity,
+        log,
+        tables,
+        handle,
+        clock,
+        ids,
+        Some(fixtures),
+    )?;
+    let told = serde_json::json!({"url": format!("{public_url}/mcp"), "token": token.expose_secret()});
+    println!("{told}");
+    axum::serve(listener, gateway.router()).await?;
+    stop.cancel();
+    folding.await??;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Telling clients that something has changed: those whom it concerns, on the one stream each of them listens on.
+//!
+//! A client of 2025-11-25 listens on the standing stream of its session, one of 2026-07-28 by `subscriptions/listen`.
+//! Nobody waits for a slow listener: it is left out after a moment and finds the change in the next list it asks for.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use events::UserId;
+use rmcp::model::{
+    JsonRpcMessage, PromptListChangedNotification, ResourceListChangedNotification,
+    ResourceUpdatedNotification, ResourceUpdatedNotificationParam, ServerNotification,
+    ToolListChangedNotification,
+};
+use rmcp::service::SubscriptionSink;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::Inner;
+
+/// How long listeners may take for one notice.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Which tools there are.
+    Tools,
+    /// Which prompts there are.
+    Prompts,
+    /// Which resources there are.
+    Resources,
+    /// What is in the resource with this address.
+    Resource(String),
+}
+
+impl Change {
+    fn notification(&self) -> ServerNotification {
+        match self {
+            Self::Tools => ToolListChangedNotification::default().into(),
+            Self::Prompts => PromptListChangedNotification::default().into(),
+            Self::Resources => ResourceListChangedNotification::default().into(),
+            Self::Resource(uri) => {
+                ResourceUpdatedNotification::new(ResourceUpdatedNotificationParam::new(uri)).into()
+            }
+        }
+    }
+}
+
+/// The way to tell clients of a change. Cheap to clone; it keeps nothing alive.
+#[derive(Debug, Clone)]
+pub struct Notices(pub(crate) Weak<Inner>);
+
+impl Notices {
+    /// Tells the clients of `user`, or everybody's, of a change. Returns when they have it or were too slow.
+    pub async fn announce(&self, change: &Change, user: Option<&UserId>) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.announce(change, user).await;
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) async fn announce(&self, change: &Change, user: Option<&UserId>) {
+        for session in self.sessions.of(user) {
+            let wants = match change {
+                Change::Resource(uri) => session.desk.watches(uri),
+                Change::Tools | Change::Prompts | Change::Resources => true,
+            };
+            if wants {
+                session
+                    .desk
+                    .tell(JsonRpcMessage::notification(change.notification()));
+            }
+        }
+        let told = self.listeners.sinks_of(user).into_iter().map(|sink| async move {
+            // Refused when the client did not ask for this kind, or is gone: either way it is none of its business.
+            let _ = sink.send(change.notification()).await;
+        });
+        // Whichever is first: whoever has not taken it by then goes without.
+        tokio::select! {
+            () = async { futures::future::join_all(told).await; } => {}
+            () = self.clock.sleep(HEARD_WITHIN) => {
+                tracing::warn!("a client that listens for changes does not read them");
+            }
+        }
+    }
+}
+
+/// Who listens by `subscriptions/listen`.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    last: u64,
+    listening: HashMap<u64, Listener>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    user_id: UserId,
+    sink: SubscriptionSink,
+    end: CancellationToken,
+}
+
+/// While one lives, its client is told of changes.
+#[derive(Debug)]
+pub(crate) struct Listening<'a> {
+    listeners: &'a Listeners,
+    number: u64,
+    /// Cancelled when the listening is to end in good order.
+    pub(crate) end: CancellationToken,
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.listeners.table().listening.remove(&self.number);
+    }
+}
+
+impl Listeners {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one for `user_id`; `None` when it has `per_user_max` already.
+    pub(crate) fn listen(
+        &self,
+        user_id: UserId,
+        sink: SubscriptionSink,
+        per_user_max: usize,
+    ) -> Option<Listening<'_>> {
+        let mut table = self.table();
+        let theirs = table.listening.values().filter(|one| one.user_id == user_id);
+        if theirs.count() >= per_user_max {
+            return None;
+        }
+        table.last += 1;
+        let (number, end) = (table.last, CancellationToken::new());
+        let listener = Listener {
+            user_id,
+            sink,
+            end: end.clone(),
+        };
+        table.listening.insert(number, listener);
+        drop(table);
+        Some(Listening {
+            listeners: self,
+            number,
+            end,
+        })
+    }
+
+    fn sinks_of(&self, user: Option<&UserId>) -> Vec<SubscriptionSink> {
+        let table = self.table();
+        let theirs = table
+            .listening
+            .values()
+            .filter(|one| user.is_none_or(|user| one.user_id == *user));
+        theirs.map(|one| one.sink.clone()).collect()
+    }
+
+    /// Ends the listening of `user`, or everybody's, in good order.
+    pub(crate) fn end(&self, user: Option<&UserId>) {
+        let table = self.table();
+        for one in table.listening.values() {
+            if user.is_none_or(|user| one.user_id == *user) {
+                one.end.cancel();
+            }
+        }
+    }
+}
