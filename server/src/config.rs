@@ -129,6 +129,8 @@ pub(crate) struct Config {
     pub(crate) record_calls: RecordCallsKey,
     /// MCP sessions of one user at once.
     pub(crate) sessions_per_user_max: usize,
+    /// MCP sessions of all users together.
+    pub(crate) sessions_max: usize,
     /// An MCP session without a message for this long ends.
     pub(crate) session_idle_ms: u64,
 }
@@ -166,6 +168,7 @@ impl Default for Config {
             calls_per_minute_max: 30,
             record_calls: RecordCallsKey::Hashes,
             sessions_per_user_max: 16,
+            sessions_max: 50_000,
             session_idle_ms: 30 * 60_000,
         }
     }

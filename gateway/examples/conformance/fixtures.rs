@@ -132,7 +132,8 @@ impl Annex for Fixtures {
         };
         let mut content = content;
         content["uri"] = json!(uri);
-        let result: rmcp::model::ReadResourceResult = of(json!({"contents": [content]}))?;
+        let result: rmcp::model::ReadResourceResult =
+            of(json!({"resultType": "complete", "contents": [content]}))?;
         Ok(result.into())
     }
 
@@ -205,7 +206,8 @@ impl Annex for Fixtures {
             .into_iter()
             .map(|content| json!({"role": "user", "content": content}))
             .collect();
-        let result: rmcp::model::GetPromptResult = of(json!({"messages": messages}))?;
+        let result: rmcp::model::GetPromptResult =
+            of(json!({"resultType": "complete", "messages": messages}))?;
         Ok(result.into())
     }
 

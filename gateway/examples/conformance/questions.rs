@@ -141,6 +141,6 @@ pub(crate) fn prompt(what: &GetPromptRequestParams) -> Result<GetPromptResponse,
     };
     let text = format!("Use this context: {}", answer["content"]["context"]);
     let message = json!({"role": "user", "content": {"type": "text", "text": text}});
-    let result: GetPromptResult = of(json!({"messages": [message]}))?;
+    let result: GetPromptResult = of(json!({"resultType": "complete", "messages": [message]}))?;
     Ok(result.into())
 }

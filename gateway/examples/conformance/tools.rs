@@ -107,17 +107,23 @@ pub(crate) fn all(fixtures: &Arc<Fixtures>) -> Vec<ToolSpec> {
         "else": {"required": []},
         "additionalProperties": false,
     });
+    let mirrored = json!({
+        "type": "object",
+        "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+        "required": ["region"],
+    });
     let others = [
         described("test_sampling", takes("prompt")),
         described("test_elicitation", takes("message")),
         described("json_schema_2020_12_tool", draft_2020_12),
+        described("test_header", mirrored),
     ];
     plain.chain(others).collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "callers write the blocks in place")]
 fn content(blocks: Value) -> Result<CallToolResponse, ErrorData> {
-    let result: CallToolResult = of(json!({"content": blocks}))?;
+    let result: CallToolResult = of(json!({"resultType": "complete", "content": blocks}))?;
     Ok(result.into())
 }
 
@@ -232,7 +238,7 @@ async fn call(
         }
         "test_elicitation_sep1034_defaults" => elicit(context, "Please review", with_defaults(), &[]).await,
         "test_elicitation_sep1330_enums" => elicit(context, "Please choose", with_choices(), &[]).await,
-        "json_schema_2020_12_tool" => text("called"),
+        "json_schema_2020_12_tool" | "test_header" => text("called"),
         _ => Err(ErrorData::invalid_params("there is no such tool", None)),
     }
 }

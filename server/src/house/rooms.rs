@@ -241,6 +241,8 @@ pub(super) fn gateway_settings(
         read_your_writes: READ_YOUR_WRITES,
         session_idle: Duration::from_millis(config.session_idle_ms),
         sessions_per_user_max: config.sessions_per_user_max,
+        sessions_max: config.sessions_max,
+        ..GatewaySettings::default()
     })
 }
 
