@@ -5,6 +5,7 @@
 )]
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -30,6 +31,8 @@ pub(crate) const PNG: &str =
 pub(crate) struct Fixtures {
     notices: Mutex<Option<Notices>>,
     states: Mutex<HashSet<String>>,
+    /// Calls of `test_slow` that are under way.
+    pub(crate) slow: Arc<AtomicUsize>,
 }
 
 /// `value` as one of rmcp's types.

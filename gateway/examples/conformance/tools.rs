@@ -5,6 +5,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use events::Clock as _;
@@ -25,7 +26,7 @@ const WAV: &str = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA="
 /// Between two messages of one tool.
 const PAUSE: Duration = Duration::from_millis(50);
 
-const PLAIN: [&str; 26] = [
+const PLAIN: [&str; 27] = [
     "test_simple_text",
     "test_image_content",
     "test_audio_content",
@@ -51,6 +52,7 @@ const PLAIN: [&str; 26] = [
     "test_input_required_result_tampered_state",
     "test_input_required_result_capabilities",
     "test_slow",
+    "test_slow_count",
     "test_panic",
 ];
 
@@ -147,25 +149,7 @@ async fn call(
         let value = arguments.and_then(|arguments| arguments.get(name)?.as_str());
         value.unwrap_or_default().to_owned()
     };
-    let picture = json!({"type": "image", "data": PNG, "mimeType": "image/png"});
     match call.name.as_ref() {
-        "test_simple_text" => text("This is a simple text response for testing."),
-        "test_image_content" => content(json!([picture])),
-        "test_audio_content" => content(json!([{"type": "audio", "data": WAV, "mimeType": "audio/wav"}])),
-        "test_embedded_resource" => content(json!([{"type": "resource", "resource": {
-            "uri": "test://embedded-resource",
-            "mimeType": "text/plain",
-            "text": "This is an embedded resource content.",
-        }}])),
-        "test_multiple_content_types" => content(json!([
-            {"type": "text", "text": "Multiple content types test:"},
-            picture,
-            {"type": "resource", "resource": {
-                "uri": "test://mixed-content-resource",
-                "mimeType": "application/json",
-                "text": "{\"test\":\"data\",\"value\":123}",
-            }},
-        ])),
         "test_tool_with_logging" => {
             for said in [
                 "Tool execution started",
@@ -205,9 +189,11 @@ async fn call(
         }
         "test_slow" => {
             // Longer than any patience; ended by whoever gives the call up.
+            let _counted = Counted::new(&fixtures.slow);
             events::SystemClock::new().sleep(Duration::from_mins(10)).await;
             text("done at last")
         }
+        "test_slow_count" => text(fixtures.slow.load(Ordering::SeqCst).to_string()),
         #[expect(clippy::panic, reason = "the fixture of a tool that breaks down")]
         "test_panic" => panic!("as the test wants it"),
         "test_missing_capability" => {
@@ -239,7 +225,48 @@ async fn call(
         "test_elicitation_sep1034_defaults" => elicit(context, "Please review", with_defaults(), &[]).await,
         "test_elicitation_sep1330_enums" => elicit(context, "Please choose", with_choices(), &[]).await,
         "json_schema_2020_12_tool" | "test_header" => text("called"),
+        name => contents(name),
+    }
+}
+
+/// The answers that are always the same.
+fn contents(name: &str) -> Result<CallToolResponse, ErrorData> {
+    let picture = json!({"type": "image", "data": PNG, "mimeType": "image/png"});
+    match name {
+        "test_simple_text" => text("This is a simple text response for testing."),
+        "test_image_content" => content(json!([picture])),
+        "test_audio_content" => content(json!([{"type": "audio", "data": WAV, "mimeType": "audio/wav"}])),
+        "test_embedded_resource" => content(json!([{"type": "resource", "resource": {
+            "uri": "test://embedded-resource",
+            "mimeType": "text/plain",
+            "text": "This is an embedded resource content.",
+        }}])),
+        "test_multiple_content_types" => content(json!([
+            {"type": "text", "text": "Multiple content types test:"},
+            picture,
+            {"type": "resource", "resource": {
+                "uri": "test://mixed-content-resource",
+                "mimeType": "application/json",
+                "text": "{\"test\":\"data\",\"value\":123}",
+            }},
+        ])),
         _ => Err(ErrorData::invalid_params("there is no such tool", None)),
+    }
+}
+
+/// While one lives, a call is under way.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
