@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::{MemoryLog, SystemClock, SystemIds};
-use gateway::{Gateway, GatewaySettings, ToolRegistry};
+use gateway::{Gateway, GatewaySettings, PolicyRules, ToolRegistry};
 use identity::{
     AccountKind, Identity, IdentitySettings, KeyEncryptionKey, PasswordCost, Registration, Role, Tier,
 };
@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ..GatewaySettings::default()
     };
     // The suite calls some tools often, and several rounds come within one window.
-    settings.policy.calls_per_window_max = 1_000;
+    settings.policy.rules = PolicyRules::built_in().with_calls_per_window(1_000);
     let fixtures = Arc::new(Fixtures::default());
     let gateway = Gateway::with_registry(
         ToolRegistry::built_in_and(tools::all(&fixtures))?,

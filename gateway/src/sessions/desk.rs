@@ -86,6 +86,16 @@ impl Desk {
         worked
     }
 
+    /// As [`Desk::with`], where nothing on the desk means nothing to do.
+    fn with_any<T: Default>(&self, work: impl FnOnce(&mut Papers) -> T) -> T {
+        let mut papers = self.papers.lock().unwrap_or_else(PoisonError::into_inner);
+        let worked = papers.as_deref_mut().map(work).unwrap_or_default();
+        if papers.as_ref().is_some_and(|papers| papers.is_empty()) {
+            *papers = None;
+        }
+        worked
+    }
+
     /// Takes note of a request, until [`Desk::done`].
     pub(crate) fn begin(&self, id: RequestId, under_way: UnderWay) -> Result<(), NotBegun> {
         self.with(|papers| {
@@ -102,7 +112,7 @@ impl Desk {
 
     /// The request is answered or given up, and with it its questions.
     pub(crate) fn done(&self, id: &RequestId) {
-        self.with(|papers| {
+        self.with_any(|papers| {
             papers.under_way.remove(id);
             papers.asked.retain(|_, asked| asked.by != *id);
         });
@@ -110,7 +120,7 @@ impl Desk {
 
     /// Cancels a request. One that is not under way has been answered.
     pub(crate) fn cancel(&self, id: &RequestId) {
-        self.with(|papers| {
+        self.with_any(|papers| {
             if let Some(under_way) = papers.under_way.get(id) {
                 under_way.cancel.cancel();
             }
@@ -128,7 +138,7 @@ impl Desk {
 
     /// The number under which question `id` of request `by` was put.
     pub(crate) fn number_of(&self, by: &RequestId, id: &RequestId) -> Option<i64> {
-        self.with(|papers| {
+        self.with_any(|papers| {
             let asked = papers
                 .asked
                 .iter()
@@ -139,7 +149,7 @@ impl Desk {
 
     /// Who waits for the answer to question `number`, and what they call it.
     pub(crate) fn answered(&self, number: i64) -> Option<(mpsc::Sender<ClientJsonRpcMessage>, RequestId)> {
-        self.with(|papers| {
+        self.with_any(|papers| {
             let asked = papers.asked.remove(&number)?;
             let inbox = papers.under_way.get(&asked.by)?.inbox.clone()?;
             Some((inbox, asked.id))
@@ -174,7 +184,7 @@ impl Desk {
 
     /// The stream of that number, if it can be resumed.
     pub(crate) fn stream(&self, number: u32) -> Option<Arc<Outlet>> {
-        self.with(|papers| {
+        self.with_any(|papers| {
             let mut all = papers.streams.iter().chain(&papers.standing);
             all.find(|stream| stream.number() == number).cloned()
         })
@@ -182,7 +192,7 @@ impl Desk {
 
     /// Says something on the standing stream. Without one nobody listens, and nothing is kept.
     pub(crate) fn tell(&self, message: ServerJsonRpcMessage) {
-        if let Some(standing) = self.with(|papers| papers.standing.clone()) {
+        if let Some(standing) = self.with_any(|papers| papers.standing.clone()) {
             standing.push(message);
         }
     }
@@ -199,21 +209,21 @@ impl Desk {
     }
 
     pub(crate) fn unwatch(&self, uri: &str) {
-        self.with(|papers| papers.watched.remove(uri));
+        self.with_any(|papers| papers.watched.remove(uri));
     }
 
     pub(crate) fn watches(&self, uri: &str) -> bool {
-        self.with(|papers| papers.watched.contains(uri))
+        self.with_any(|papers| papers.watched.contains(uri))
     }
 
     /// Forgets streams that were done at `limit` or earlier.
     pub(crate) fn forget_streams(&self, limit: Duration) {
-        self.with(|papers| papers.streams.retain(|stream| !stream.was_done_by(limit)));
+        self.with_any(|papers| papers.streams.retain(|stream| !stream.was_done_by(limit)));
     }
 
     /// The session is over: cancels what is under way and ends its streams.
     pub(crate) fn clear(&self, now: Duration) {
-        self.with(|papers| {
+        self.with_any(|papers| {
             for under_way in papers.under_way.values() {
                 under_way.cancel.cancel();
             }

@@ -229,7 +229,7 @@ impl SessionManager for Manager {
         let session = self.in_use(handle)?.session.clone();
         let ids = self.inner.sessions.event_ids(&session);
         // rmcp has primed it by itself.
-        Ok(session.desk.standing(ids).begin(false))
+        Ok(session.desk.standing(ids).join())
     }
 
     async fn resume(

@@ -116,6 +116,12 @@ impl Outlet {
         self.connect(0, is_primed.then(|| self.priming()))
     }
 
+    /// The stream from now on: what was said before is for those who were there.
+    pub(crate) fn join(&self) -> impl Stream<Item = ServerSseMessage> + Send + Sync + use<> {
+        let last = self.state().last;
+        self.connect(last, None)
+    }
+
     /// The stream behind `place`.
     pub(crate) fn resume(&self, place: u32) -> impl Stream<Item = ServerSseMessage> + Send + Sync + use<> {
         self.connect(place, None)
