@@ -4,6 +4,7 @@
 //! A test that cannot find it fails: it must never pass by running nothing.
 
 mod postgres;
+mod stream_files;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -13,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub use postgres::Postgres;
+pub use stream_files::{StoredRecord, StreamFiles};
 
 /// How long a server may take to answer after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);
