@@ -52,5 +52,5 @@ pub use log::{
     Undecodable, read_to_end,
 };
 pub use memory::{MemoryLog, MemoryMessage};
-pub use seal::{InvalidSeal, Seal};
+pub use seal::{InvalidSeal, Seal, SubjectTag};
 pub use subject::{Subject, SubjectError};

@@ -198,6 +198,14 @@ impl Delivery {
         }
     }
 
+    /// Its subject as it stands there.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Commit(recorded) => recorded.commit.subject.to_string(),
+            Self::Undecodable(message) => message.subject.clone(),
+        }
+    }
+
     /// The subject and what its chain needs; `None` on a subject without a chain.
     pub fn link(&self) -> Option<(String, Link)> {
         match self {

@@ -24,9 +24,13 @@ const CONTENT_BYTES: usize = 12;
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Seal {
-    subject: [u8; SUBJECT_BYTES],
+    subject: SubjectTag,
     content: [u8; CONTENT_BYTES],
 }
+
+/// The part of a seal that is the same for all messages on one subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubjectTag([u8; SUBJECT_BYTES]);
 
 /// Text that is not a seal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,24 +49,23 @@ impl Seal {
             hasher.update(part);
         }
         Self {
-            subject: subject_part(subject),
+            subject: SubjectTag::of(subject),
             content: prefix(hasher),
         }
     }
 
-    /// Whether it is of a message on `subject`.
-    pub fn is_on(&self, subject: &str) -> bool {
-        self.subject == subject_part(subject)
-    }
-
-    /// Whether both are of messages on the same subject.
-    pub fn has_subject_of(&self, other: &Self) -> bool {
-        self.subject == other.subject
+    /// What tells the subject of its message.
+    pub fn subject(&self) -> SubjectTag {
+        self.subject
     }
 }
 
-fn subject_part(subject: &str) -> [u8; SUBJECT_BYTES] {
-    prefix(Sha256::new_with_prefix(b"dramatis.subject.1").chain_update(subject.as_bytes()))
+impl SubjectTag {
+    /// That of `subject`.
+    pub fn of(subject: &str) -> Self {
+        let hasher = Sha256::new_with_prefix(b"dramatis.subject.1");
+        Self(prefix(hasher.chain_update(subject.as_bytes())))
+    }
 }
 
 fn prefix<const N: usize>(hasher: Sha256) -> [u8; N] {
@@ -73,7 +76,7 @@ fn prefix<const N: usize>(hasher: Sha256) -> [u8; N] {
 impl fmt::Display for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = [0; SUBJECT_BYTES + CONTENT_BYTES];
-        bytes[..SUBJECT_BYTES].copy_from_slice(&self.subject);
+        bytes[..SUBJECT_BYTES].copy_from_slice(&self.subject.0);
         bytes[SUBJECT_BYTES..].copy_from_slice(&self.content);
         f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -86,7 +89,7 @@ impl FromStr for Seal {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidSeal)?;
         let (subject, content) = bytes.split_at_checked(SUBJECT_BYTES).ok_or(InvalidSeal)?;
         Ok(Self {
-            subject: subject.try_into().map_err(|_| InvalidSeal)?,
+            subject: SubjectTag(subject.try_into().map_err(|_| InvalidSeal)?),
             content: content.try_into().map_err(|_| InvalidSeal)?,
         })
     }
@@ -112,8 +115,9 @@ mod tests {
         ] {
             assert_ne!(sealed, other);
         }
-        assert!(sealed.is_on("a") && !sealed.is_on("b"));
-        assert!(sealed.has_subject_of(&seal("a", &[])) && !sealed.has_subject_of(&seal("b", &["b", "c"])));
+        assert_eq!(sealed.subject(), SubjectTag::of("a"));
+        assert_eq!(sealed.subject(), seal("a", &[]).subject());
+        assert_ne!(sealed.subject(), seal("b", &["b", "c"]).subject());
     }
 
     proptest! {

@@ -6,12 +6,11 @@ mod indexes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use events::{ChainAudit, Clock, Delivery, EventLog, LogError, LogState, StreamSeq};
+use events::{AuditReport, ChainAudit, Clock, Delivery, EventLog, LogError, LogState, StreamSeq};
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, Then, fold_batch};
-use crate::chain::ChainReport;
 use crate::checkpoint::Checkpoint;
 use crate::error::FoldError;
 use crate::fold::FOLD_VERSION;
@@ -69,6 +68,8 @@ pub(crate) struct Folding<'a> {
     pub(crate) log: &'a dyn EventLog,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) cancel: &'a CancellationToken,
+    /// Whether commits of a newer program are parked in the copy, which is only looked at then.
+    pub(crate) parks_newer: bool,
     pub(crate) progress: OnProgress<'a>,
 }
 
@@ -220,6 +221,7 @@ impl Scratch {
             commits_max: BATCH_COMMITS_MAX,
             log_end: state.last_seq,
             is_bounded: true,
+            parks_newer: folding.parks_newer,
             age_max: BATCH_AGE_MAX,
             silence: SILENCE,
         };
@@ -292,9 +294,9 @@ impl Scratch {
         Ok((next, then?))
     }
 
-    /// What is wrong with the chains of the commits that were folded, as far as this copy has seen them.
-    pub(crate) fn take_audit(&mut self) -> ChainReport {
-        ChainReport::of(&std::mem::take(&mut self.audit).finish())
+    /// What the chains of the commits that were folded say, as far as this copy has seen them.
+    pub(crate) fn audit(&self) -> AuditReport {
+        self.audit.clone().finish()
     }
 
     /// Gives it the indexes that live tables have.

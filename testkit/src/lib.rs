@@ -5,6 +5,7 @@
 
 mod postgres;
 mod stream_files;
+mod tampering;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use postgres::Postgres;
 pub use stream_files::{StoredRecord, StreamFiles};
+pub use tampering::{Tampered, Tampering};
 
 /// How long a server may take to answer after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);

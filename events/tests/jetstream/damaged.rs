@@ -1,6 +1,6 @@
 //! Bytes that were changed in the server's own files.
 
-use events::{CodecError, Delivery, EventLog as _, JetStreamSettings, STREAM_NAME, StreamSeq};
+use events::{CodecError, Delivery, EventLog as _, JetStreamSettings, STREAM_NAME, StreamSeq, SubjectTag};
 use futures::StreamExt as _;
 use testkit::{NatsServer, StoredRecord, StreamFiles};
 
@@ -87,7 +87,7 @@ async fn the_same_message_has_the_same_seal_however_it_is_read_and_another_one_a
         .unwrap()
         .unwrap();
     assert_eq!(followed.seal(), Some(at));
-    assert!(at.is_on("dramatis.persona.anna"));
+    assert_eq!(at.subject(), SubjectTag::of("dramatis.persona.anna"));
     drop(log);
 
     // A header that we do not read, and one value for another of the same length.

@@ -20,4 +20,5 @@ mod rebuild;
 mod scrub;
 mod standby;
 mod support;
+mod tampered;
 mod verify;

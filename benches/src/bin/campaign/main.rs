@@ -9,6 +9,7 @@ mod load;
 mod log_view;
 mod report;
 mod table_view;
+mod tamper;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,21 @@ struct Cli {
 enum Campaign {
     /// Kill the process and its nats-server at random moments under load; nothing acknowledged may be lost or doubled
     Kill(KillArgs),
+    /// Change stored messages behind the server's back; `verify` must name every place, and nothing else
+    Tamper(TamperArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct TamperArgs {
+    /// Rounds, each with one change
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +78,28 @@ struct KillArgs {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<ExitCode> {
-    let Campaign::Kill(args) = Cli::parse().campaign;
+    match Cli::parse().campaign {
+        Campaign::Kill(args) => kill(args).await,
+        Campaign::Tamper(args) => tamper(args).await,
+    }
+}
+
+async fn tamper(args: TamperArgs) -> anyhow::Result<ExitCode> {
+    let seed = args.seed.unwrap_or_else(chosen_seed);
+    let report = tokio::select! {
+        report = tamper::run(args.rounds, seed) => report?,
+        // The server that was running is ended as the trial is dropped.
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+    };
+    report.print(args.json)?;
+    Ok(if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn kill(args: KillArgs) -> anyhow::Result<ExitCode> {
     let plan = Plan {
         program: args.program,
         rounds: args.rounds,
