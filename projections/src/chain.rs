@@ -120,15 +120,15 @@ impl ChainReport {
         if compared.total == 0 {
             return Ok(self);
         }
-        let named = &compared.differences[..compared.differences.len().min(BREAKS_NAMED_MAX)];
+        let differences = &compared.differences[..compared.differences.len().min(BREAKS_NAMED_MAX)];
         let mut names = Names::of(live).await?;
         let written_at: HashMap<Seal, StreamSeq> = compared
             .differences
             .iter()
             .filter_map(|difference| Some((difference.kept?, difference.seq)))
             .collect();
-        let mut found = Vec::with_capacity(named.len());
-        for difference in named {
+        let mut found = Vec::with_capacity(differences.len());
+        for difference in differences {
             let mut from = difference.found.and_then(|seal| written_at.get(&seal).copied());
             if let (None, Some(seal)) = (from, difference.found) {
                 from = seals::copies_of(live, seal).await?.first().copied();

@@ -8,6 +8,7 @@
 
 mod calls;
 mod crash;
+mod erased;
 mod folds;
 mod fork;
 mod histories;

@@ -23,7 +23,7 @@ const COMMITS: usize = 600;
 /// Rounds between two looks at the untouched log.
 const CONTROL_EVERY: u32 = 5;
 /// How long folding the history may take.
-const FOLD_WITHIN: Duration = Duration::from_secs(60);
+const FOLD_WITHIN: Duration = Duration::from_mins(1);
 
 /// What came of a trial.
 #[derive(Debug, Default, Serialize)]
