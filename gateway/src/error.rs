@@ -39,6 +39,14 @@ pub enum GatewayError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A server cannot be mounted as it is described.
+    #[error("mount {name}: {reason}")]
+    Mount {
+        /// The mount.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Two tools share a name.
     #[error("two tools are named {tool}")]
     DuplicateTool {

@@ -33,6 +33,7 @@ use crate::keys::KeyCache;
 use crate::lifecycle;
 use crate::mcp::Mcp;
 use crate::metadata::{self, METADATA_PATH};
+use crate::mounts::{MountSnapshot, Mounts};
 use crate::notices::{Listeners, Notices};
 use crate::policy::{self, LivePolicy, Windows};
 use crate::records::Records;
@@ -81,6 +82,7 @@ pub(crate) struct Inner {
     pub(crate) listeners: Listeners,
     pub(crate) policy: LivePolicy,
     pub(crate) rates: Windows,
+    pub(crate) mounts: Mounts,
 
     // stopping
     is_draining: AtomicBool,
@@ -199,6 +201,7 @@ impl Gateway {
             records,
             policy: LivePolicy::new(settings.policy.rules.clone(), settings.policy.file.clone()),
             rates: Windows::default(),
+            mounts: Mounts::new(&settings.mounts, clock.clone())?,
             is_draining: AtomicBool::new(false),
             under_way: TaskTracker::new(),
             listening: TaskTracker::new(),
@@ -230,6 +233,7 @@ impl Gateway {
                 inner.stop.clone(),
             ));
         }
+        inner.mounts.keep(&inner, &inner.stop);
         let gateway = Self { inner };
         if let Some(annex) = &gateway.inner.annex {
             annex.attach(gateway.notices());
@@ -311,6 +315,7 @@ impl Gateway {
             () = inner.clock.sleep(LAST_WORD_WITHIN) => {}
         }
         inner.stop.cancel();
+        inner.mounts.stop().await;
         inner.background.close();
         inner.background.wait().await;
     }
@@ -334,6 +339,7 @@ impl Gateway {
             () = inner.clock.sleep(within) => return Err(StillServed(inner.guests.served(user_id))),
         }
         inner.end_all(inner.sessions.take_of(user_id), "erased").await;
+        inner.mounts.end_user(user_id);
         Ok(())
     }
 
@@ -341,6 +347,17 @@ impl Gateway {
     /// have changed their owner, and with it their key.
     pub fn forget_keys(&self) {
         self.inner.records.keys.forget_all();
+    }
+
+    /// Waits until every mounted server was asked for its tools once, `within` at most. What is away by then is
+    /// offered when it comes.
+    pub async fn mounts_settled(&self, within: Duration) {
+        self.inner.mounts.settled(within).await;
+    }
+
+    /// How each mounted server is.
+    pub fn mounts(&self) -> Vec<MountSnapshot> {
+        self.inner.mounts.observe()
     }
 
     /// What the gateway is doing right now.

@@ -31,11 +31,6 @@
 //!    (a test compares the two).
 //! 3. Run `tests/schemas.rs` and read the new schema as a newcomer would.
 
-#![allow(
-    dead_code,
-    reason = "the registry and dispatch are ready for mounted servers, which follow"
-)]
-
 mod annex;
 mod call;
 mod call_log;
@@ -50,6 +45,7 @@ mod lifecycle;
 mod lists;
 mod mcp;
 mod metadata;
+mod mounts;
 mod notices;
 mod policy;
 mod problem;
@@ -67,6 +63,7 @@ pub use annex::Annex;
 pub use call::{CallContext, Principal};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewaySnapshot, StillServed};
+pub use mounts::{MountSettings, MountSnapshot, MountsSettings, Pin, PinFile, ToolOverride, Trust, Upstream};
 pub use notices::{Change, Notices};
 pub use policy::{
     Explanation, PolicyFault, PolicyRules, PolicySubject, PolicyTool, RecordedCall, RefusalAnswer, Replay,

@@ -56,6 +56,7 @@ impl Inner {
     pub(crate) async fn record_end(&self, session: &Session, reason: &'static str) {
         telemetry::sessions(self.sessions.len());
         session.desk.clear(self.clock.monotonic());
+        self.mounts.end_session(&session.id);
         let closed_at = self.clock.now();
         let event = SessionClosed {
             session_id: session.id.clone(),

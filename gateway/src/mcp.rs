@@ -10,8 +10,8 @@ use http::request::Parts;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
     CustomRequest, CustomResult, ErrorData, GetPromptRequestParams, GetPromptResponse, Implementation,
-    InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
+    InitializeRequestParams, InitializeResult, JsonObject, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ReadResourceRequestParams,
     ReadResourceResponse, ServerCapabilities, ServerConfig, SetLevelRequestParams, SubscribeRequestParams,
     SubscriptionFilter, Tool, UnsubscribeRequestParams,
 };
@@ -28,6 +28,8 @@ use crate::sessions::InUse;
 
 const INSTRUCTIONS: &str = "Habits, tasks, notes and a journal of one space. List before you change: ids come from \
     the list and create tools. An error names the field and what it must be.";
+/// The `_meta` member of a list that names the mounted servers which are away.
+const DEGRADED: &str = "dramatis/degraded";
 /// Methods we do answer: rmcp hands them on as custom requests when their params have the wrong shape.
 const ANSWERED: [&str; 4] = ["initialize", "ping", "tools/call", "tools/list"];
 /// Those we answer where there is an annex.
@@ -319,7 +321,15 @@ impl Inner {
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private);
         result.next_cursor = page.next;
+        result.meta = self.degraded();
         Ok(result)
+    }
+
+    /// What a list of tools says of mounted servers that are away.
+    fn degraded(&self) -> Option<MetaObject> {
+        let away = self.mounts.degraded();
+        let marker = (!away.is_empty()).then(|| JsonObject::from_iter([(DEGRADED.to_owned(), away.into())]));
+        marker.map(MetaObject)
     }
 
     /// Counts something `caller` has under way, for as long as the answer lives, even when its client has gone

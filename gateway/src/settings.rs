@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::policy::PolicyRules;
 
+use crate::mounts::MountsSettings;
+
 /// How the door behaves. Everything here is fixed for the life of a [`crate::Gateway`].
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
@@ -32,6 +34,8 @@ pub struct GatewaySettings {
     pub list_page_max: usize,
     /// How long a call may take before its answer becomes a stream, with signs of life until it is there.
     pub patience: Duration,
+    /// The servers whose tools are offered beside our own.
+    pub mounts: MountsSettings,
 }
 
 impl Default for GatewaySettings {
@@ -49,6 +53,7 @@ impl Default for GatewaySettings {
             sessions_max: 50_000,
             list_page_max: 250,
             patience: Duration::from_secs(2),
+            mounts: MountsSettings::default(),
         }
     }
 }

@@ -73,6 +73,8 @@ const POLICY_VERSION: &str = "gateway_policy_version";
 const POLICY_RELOADS: &str = "gateway_policy_reloads_total";
 const SESSIONS: &str = "gateway_sessions";
 const AUTH_FAILURES: &str = "gateway_auth_failures_total";
+const MOUNT_UP: &str = "gateway_mount_up";
+const MOUNT_FAILURES: &str = "gateway_mount_failures_total";
 pub(crate) const READ_YOUR_WRITES_TIMEOUTS: &str = "gateway_read_your_writes_timeouts_total";
 
 /// Describes what there is to measure and starts it at zero.
@@ -117,6 +119,16 @@ pub(crate) fn describe(registry: &ToolRegistry) {
         READ_YOUR_WRITES_TIMEOUTS,
         Unit::Count,
         "writes whose own reader could not wait for the tables"
+    );
+    describe_gauge!(
+        MOUNT_UP,
+        Unit::Count,
+        "whether a mounted server answered when it was last asked"
+    );
+    describe_counter!(
+        MOUNT_FAILURES,
+        Unit::Count,
+        "requests a mounted server left without an answer, by reason"
     );
     for tool in registry.visible_names() {
         for outcome in Outcome::ALL {
@@ -174,4 +186,12 @@ pub(crate) fn auth_failure(reason: &'static str) {
 
 pub(crate) fn sessions(open: usize) {
     gauge!(SESSIONS).set(open as f64);
+}
+
+pub(crate) fn mount_up(mount: &str, is_up: bool) {
+    gauge!(MOUNT_UP, "mount" => mount.to_owned()).set(f64::from(u8::from(is_up)));
+}
+
+pub(crate) fn mount_failure(mount: &str, reason: &'static str) {
+    counter!(MOUNT_FAILURES, "mount" => mount.to_owned(), "reason" => reason).increment(1);
 }

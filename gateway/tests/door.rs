@@ -18,6 +18,8 @@ mod expulsion;
 mod jetstream;
 #[path = "door/lists.rs"]
 mod lists;
+#[path = "door/mounts.rs"]
+mod mounts;
 #[path = "door/ownership.rs"]
 mod ownership;
 #[path = "door/policy.rs"]

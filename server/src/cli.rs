@@ -12,6 +12,7 @@ use crate::commands::cleanup::CleanupArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::demo::DemoArgs;
 use crate::commands::events::EventsCommand;
+use crate::commands::mounts::MountsCommand;
 use crate::commands::parked::ParkedCommand;
 use crate::commands::personas::PersonasCommand;
 use crate::commands::policy::PolicyCommand;
@@ -20,8 +21,8 @@ use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::{
-    accounts, audit, cleanup, config, demo, doctor, events as log_events, parked, personas, policy, rebuild,
-    seed, tick, token, up, verify,
+    accounts, audit, cleanup, config, demo, doctor, events as log_events, mounts, parked, personas, policy,
+    rebuild, seed, tick, token, up, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -71,6 +72,9 @@ enum Command {
     /// What may be called by whom, and what other rules would have decided
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Servers mounted behind the gateway, and their tools
+    #[command(subcommand)]
+    Mounts(MountsCommand),
     /// Commits that could not be folded, and why
     #[command(subcommand)]
     Parked(ParkedCommand),
@@ -104,6 +108,7 @@ impl Command {
             Self::Rebuild(args) => args.json,
             Self::Audit(command) => command.wants_json(),
             Self::Policy(command) => command.wants_json(),
+            Self::Mounts(command) => command.wants_json(),
             Self::Parked(command) => command.wants_json(),
             Self::Verify { json } | Self::Doctor { json } | Self::Config(ConfigCommand::Print { json }) => {
                 *json
@@ -164,6 +169,7 @@ impl Cli {
             Command::Verify { .. } => verify::run(&settings, clock, out).await,
             Command::Audit(command) => audit::run(&command, &settings, out).await,
             Command::Policy(command) => policy::run(&command, &settings, clock, out).await,
+            Command::Mounts(command) => mounts::run(&command, &settings, out),
             Command::Parked(command) => parked::run(&command, &settings, clock, out).await,
             Command::Token(args) => token::run(&args, &settings, clock, out).await,
             Command::Accounts(command) => accounts::run(&command, &settings, clock, out).await,

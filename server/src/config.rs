@@ -5,7 +5,9 @@
 //! environment.
 
 mod layers;
+mod mounts;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -13,6 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use layers::{ConfigFlags, HouseFlags, Layers};
+pub(crate) use mounts::MountKeys;
 
 /// The service key of a development server, as public as the development seed secret.
 pub(crate) const DEVELOPMENT_SERVICE_KEY: &str = "dev-service-key-rotate-in-prod";
@@ -133,6 +136,8 @@ pub(crate) struct Config {
     pub(crate) sessions_max: usize,
     /// An MCP session without a message for this long ends.
     pub(crate) session_idle_ms: u64,
+    /// MCP servers whose tools are offered beside the built-in ones, by name.
+    pub(crate) mounts: BTreeMap<String, MountKeys>,
 }
 
 impl Default for Config {
@@ -170,6 +175,7 @@ impl Default for Config {
             sessions_per_user_max: 16,
             sessions_max: 50_000,
             session_idle_ms: 30 * 60_000,
+            mounts: BTreeMap::new(),
         }
     }
 }
@@ -207,6 +213,10 @@ impl Config {
         }
         if self.token_ttl_minutes == 0 {
             fault("token_ttl_minutes", "at least 1");
+        }
+        for (name, mount) in &self.mounts {
+            let key = format!("mounts.{name}");
+            mount.faults().into_iter().for_each(|reason| fault(&key, reason));
         }
         if self.environment == Environment::Production {
             if self.seed_secret.expose_secret() == catalog::DEVELOPMENT_SEED_SECRET {

@@ -27,6 +27,8 @@ pub(crate) use signals::Signals;
 pub(crate) const ADMIN_EMAIL: &str = "admin@dramatis.local";
 /// How long a write may wait to be readable before the caller is told that it is only stored.
 const READ_YOUR_WRITES: Duration = Duration::from_secs(5);
+/// How long the start waits for mounted servers, so that the first ticks see their tools.
+const MOUNTS_SETTLE: Duration = Duration::from_secs(10);
 /// How long each part of a stop may take; all of them stay within ten seconds.
 const CAST_STOP: Duration = Duration::from_secs(4);
 const GATEWAY_DRAIN: Duration = Duration::from_secs(2);
@@ -104,6 +106,7 @@ impl House {
             ids.clone(),
         )
         .map_err(failed)?;
+        gateway.mounts_settled(MOUNTS_SETTLE).await;
         let cast = rooms::start_cast(config, address, log.clone(), clock.clone(), ids.clone()).await?;
         let spent = cast.clone();
         let stop_http = stops.http.clone();

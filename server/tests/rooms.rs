@@ -21,7 +21,7 @@ const KEEPERS: [(&str, &[&str]); 9] = [
     ("rmcp", &["actors", "gateway"]),
     ("ractor", &["actors"]),
     ("axum", &["gateway", "server"]),
-    ("reqwest", &["actors", "server"]),
+    ("reqwest", &["actors", "gateway", "server"]),
     ("argon2", &["identity"]),
     ("jsonwebtoken", &["identity"]),
     ("figment", &["server"]),

@@ -322,6 +322,13 @@ pub(crate) async fn call(client: &Client, tool: &str, arguments: Value) -> Value
     structured
 }
 
+/// The text of a call that must succeed.
+pub(crate) async fn call_text(client: &Client, tool: &str, arguments: Value) -> String {
+    let result = try_call(client, tool, arguments).await.unwrap();
+    assert_ne!(result.is_error, Some(true), "{tool}: {result:?}");
+    text(&result)
+}
+
 /// The error text of a call that must be refused as a tool result.
 pub(crate) async fn refused(client: &Client, tool: &str, arguments: Value) -> String {
     let result = try_call(client, tool, arguments).await.unwrap();

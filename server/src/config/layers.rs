@@ -243,6 +243,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_is_a_table_of_its_own_and_its_environment_is_not_shown() {
+        let memory = "[mounts.memory]\ncommand = [\"memory\"]\nenvironment = { KEY = \"hush\" }\n\
+            [mounts.memory.tools.\"wipe.all\"]\nhint = \"destructive\"";
+        assert!(layers(memory).read().is_ok());
+        let shown = serde_json::to_string(&layers(memory).settings().unwrap()).unwrap();
+        assert!(shown.contains("KEY") && !shown.contains("hush"), "{shown}");
+        for wrong in [
+            "[mounts.none]",
+            "[mounts.both]\nurl = \"http://a\"\ncommand = [\"b\"]",
+            "[mounts.odd]\nurl = \"http://a\"\nprefx = \"b\"",
+        ] {
+            let error = layers(wrong).read().unwrap_err().to_string();
+            assert!(error.contains("mounts."), "{error}");
+        }
+    }
+
+    #[test]
     fn the_old_pause_switch_is_read_in_its_old_spellings() {
         for (spelling, paused) in [
             ("1", true),

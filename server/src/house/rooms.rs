@@ -240,6 +240,7 @@ pub(super) fn gateway_settings(
         body_bytes_max: MCP_BODY_BYTES_MAX,
         read_your_writes: READ_YOUR_WRITES,
         session_idle: Duration::from_millis(config.session_idle_ms),
+        mounts: config.mounts_settings(),
         sessions_per_user_max: config.sessions_per_user_max,
         sessions_max: config.sessions_max,
         ..GatewaySettings::default()

@@ -1,0 +1,263 @@
+//! One session with a mounted server, over HTTP or with a child process, in whichever era both speak.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use events::Clock;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use rmcp::RoleClient;
+use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
+use rmcp::service::{
+    ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, Peer, RunningService,
+};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use tokio::sync::{Mutex, Notify};
+
+use super::address::{self, AddressError, Lookup};
+use super::child::{ChildError, Children, Group};
+use super::http_client::HttpClient;
+use super::relay::{Lines, Relay};
+use super::settings::{MountSettings, Upstream};
+
+/// How long a handshake may take.
+const OPEN_WITHIN: Duration = Duration::from_secs(20);
+/// How long a connection may take to be made.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long a goodbye may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+/// Requests under way at once in one session.
+const REQUESTS_MAX: usize = 256;
+/// Characters kept of what is wrong with a server.
+const REASON_CHARS_MAX: usize = 300;
+
+/// Why there is no session with a server.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    /// Where it is said to be is nowhere we connect to.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Its process does not run.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// Its credentials cannot be read.
+    #[error("the file of its credentials cannot be used: {0}")]
+    Credentials(String),
+    /// It did not shake hands.
+    #[error("{0}")]
+    Handshake(String),
+    /// It did not shake hands in time.
+    #[error("it did not answer within {} s", OPEN_WITHIN.as_secs())]
+    TooSlow,
+    /// As many sessions as allowed are open, and all in use.
+    #[error("too many sessions with it are in use; try again in a moment")]
+    TooMany,
+}
+
+/// Whom a session with a server is opened for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OnBehalf {
+    /// What its client can do for the server. Nothing, where there is no client that could be asked.
+    pub(super) capabilities: ClientCapabilities,
+    /// Whether its client speaks the revision with sessions, so that the server had better speak it too.
+    pub(super) is_in_session: bool,
+}
+
+/// An open session with a server.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) peer: Peer<RoleClient>,
+    pub(super) lines: Arc<Lines>,
+    running: Mutex<Option<Shaken>>,
+}
+
+impl Connection {
+    /// Shakes hands with the server of `mount`.
+    pub(super) async fn open(
+        mount: &MountSettings,
+        whom: &OnBehalf,
+        children: &Arc<Children>,
+        tools_changed: Arc<Notify>,
+        clock: &dyn Clock,
+    ) -> Result<Self, OpenError> {
+        let implementation = Implementation::new("dramatis", env!("CARGO_PKG_VERSION"));
+        let relay = Relay {
+            lines: Arc::new(Lines::new(tools_changed)),
+            info: ClientConfig::new(whom.capabilities.clone(), implementation),
+        };
+        let both = ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: Some(ProtocolVersion::V_2025_11_25),
+        };
+        if whom.is_in_session {
+            let shaken = within(
+                clock,
+                shake(mount, relay.clone(), ClientLifecycleMode::Initialize, children),
+            )
+            .await;
+            match shaken {
+                // A server of the later era alone says so in an answer; anything else is the end.
+                Err(Refusal::Answered(_)) => {}
+                other => return Self::settle(other, relay),
+            }
+        }
+        Self::settle(
+            within(clock, shake(mount, relay.clone(), both, children)).await,
+            relay,
+        )
+    }
+
+    fn settle(shaken: Result<Shaken, Refusal>, relay: Relay) -> Result<Self, OpenError> {
+        let (service, group) = shaken.map_err(|refusal| match refusal {
+            Refusal::Answered(reason) => OpenError::Handshake(reason),
+            Refusal::Failed(error) => error,
+        })?;
+        Ok(Self {
+            peer: service.peer().clone(),
+            lines: relay.lines,
+            running: Mutex::new(Some((service, group))),
+        })
+    }
+
+    /// Whether nothing more can be asked of it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.peer.is_transport_closed()
+    }
+
+    /// Whether it is of the era without sessions.
+    pub(super) fn is_modern(&self) -> bool {
+        let info = self.peer.peer_info();
+        info.is_some_and(|info| info.protocol_version >= ProtocolVersion::V_2026_07_28)
+    }
+
+    /// Says goodbye; a child process and what it started are gone when this returns.
+    pub(super) async fn close(&self) {
+        let Some((mut service, group)) = self.running.lock().await.take() else {
+            return;
+        };
+        if !matches!(service.close_with_timeout(CLOSE_WITHIN).await, Ok(Some(_))) {
+            tracing::debug!("a session with a mounted server did not close in time");
+        }
+        if let Some(group) = group {
+            group.end().await;
+        }
+    }
+}
+
+/// What a handshake leaves running: our side of it, and the child process where it is one.
+type Shaken = (RunningService<RoleClient, Relay>, Option<Group>);
+
+enum Refusal {
+    /// The server answered, and said no.
+    Answered(String),
+    /// There was no answer.
+    Failed(OpenError),
+}
+
+impl<E: Into<OpenError>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+async fn within(
+    clock: &dyn Clock,
+    shaking: impl Future<Output = Result<Shaken, Refusal>>,
+) -> Result<Shaken, Refusal> {
+    tokio::select! {
+        shaken = Box::pin(shaking) => shaken,
+        // What was opened so far is dropped, a child with its group.
+        () = clock.sleep(OPEN_WITHIN) => Err(Refusal::Failed(OpenError::TooSlow)),
+    }
+}
+
+async fn shake(
+    mount: &MountSettings,
+    relay: Relay,
+    lifecycle: ClientLifecycleMode,
+    children: &Arc<Children>,
+) -> Result<Shaken, Refusal> {
+    match &mount.upstream {
+        Upstream::Http { url } => {
+            let (client, config) = http(mount, url)?;
+            let transport = StreamableHttpClientTransport::with_client(client, config);
+            let shaken = relay.serve_with_lifecycle(transport, lifecycle).await;
+            Ok((shaken.map_err(|error| refusal(&error, ""))?, None))
+        }
+        Upstream::Stdio { command, environment } => {
+            let (group, stdout, stdin) = children.start(command, environment).await?;
+            let transport =
+                AsyncRwTransport::new(stdout, stdin).with_max_line_length(mount.response_bytes_max);
+            let shaken = relay.serve_with_lifecycle(transport, lifecycle).await;
+            let service = shaken.map_err(|error| refusal(&error, &group.complaint()))?;
+            group.is_well();
+            Ok((service, Some(group)))
+        }
+    }
+}
+
+fn http(
+    mount: &MountSettings,
+    url: &str,
+) -> Result<(HttpClient, StreamableHttpClientTransportConfig), OpenError> {
+    let allow_private = mount.allow_private_addresses;
+    let endpoint = address::endpoint(url, allow_private)?;
+    let mut headers = HashMap::new();
+    if let Some(file) = &mount.auth_file {
+        headers.insert(AUTHORIZATION, credentials(file)?);
+    }
+    let http = reqwest::Client::builder()
+        .dns_resolver(Arc::new(Lookup { allow_private }))
+        .redirect(reqwest::redirect::Policy::none())
+        // A proxy would look the name up itself.
+        .no_proxy()
+        .connect_timeout(CONNECT_WITHIN)
+        .build()
+        .map_err(|error| OpenError::Handshake(error.to_string()))?;
+    let client = HttpClient {
+        http,
+        bytes_max: mount.response_bytes_max,
+    };
+    let config = StreamableHttpClientTransportConfig::with_uri(endpoint.as_str())
+        .custom_headers(headers)
+        .max_concurrent_requests(REQUESTS_MAX)
+        .max_sse_event_size(mount.response_bytes_max);
+    Ok((client, config))
+}
+
+fn credentials(file: &Path) -> Result<HeaderValue, OpenError> {
+    let text = std::fs::read_to_string(file).map_err(|error| OpenError::Credentials(error.to_string()))?;
+    let mut value = HeaderValue::from_str(text.trim())
+        .map_err(|_| OpenError::Credentials("it holds what no header may".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn refusal(error: &ClientInitializeError, complaint: &str) -> Refusal {
+    let said = match complaint {
+        "" => String::new(),
+        complaint => format!("; it said: {complaint}"),
+    };
+    let reason = events::capped(
+        &format!("it does not shake hands: {}{said}", cause(error)),
+        REASON_CHARS_MAX,
+    );
+    match error {
+        ClientInitializeError::JsonRpcError(_)
+        | ClientInitializeError::NoCompatibleProtocolVersion { .. } => Refusal::Answered(reason),
+        _ => Refusal::Failed(OpenError::Handshake(reason)),
+    }
+}
+
+/// The innermost cause, which says what happened where the outer ones say where.
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,270 @@
+//! Streamable HTTP to a mounted server, as rmcp's client asks for it, with a limit on every message that comes back.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use reqwest::{RequestBuilder, Response};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, ServerJsonRpcMessage};
+use rmcp::transport::streamable_http_client::{
+    AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+};
+use sse_stream::{Sse, SseStream};
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+const SESSION: &str = "mcp-session-id";
+
+type Failure = StreamableHttpError<reqwest::Error>;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) struct HttpClient {
+    pub(super) http: reqwest::Client,
+    /// Bytes of one message from the server.
+    pub(super) bytes_max: usize,
+}
+
+/// A message from the server was too long.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the server sent a message of more than {0} bytes")]
+struct TooLong(usize);
+
+impl HttpClient {
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        session: Option<Arc<str>>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<Response, Failure> {
+        let mut request = request.header(ACCEPT, "application/json, text/event-stream");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        if let Some(session) = session {
+            request = request.header(SESSION, session.as_ref());
+        }
+        let response = request.send().await.map_err(StreamableHttpError::Client)?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // What the server says of itself is for our log; the header holds no secret of ours.
+            let challenge = response.headers().get(WWW_AUTHENTICATE);
+            let challenge = challenge
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            return Err(StreamableHttpError::AuthRequired(AuthRequiredError::new(
+                challenge.to_owned(),
+            )));
+        }
+        if response.status().is_redirection() {
+            return Err(unexpected("it answered with a redirect, which is not followed"));
+        }
+        Ok(response)
+    }
+
+    /// The whole body, within the limit.
+    async fn body(&self, response: Response) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        let mut stream = response.bytes_stream();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(StreamableHttpError::Client)?;
+            if body.len() + chunk.len() > self.bytes_max {
+                return Err(unexpected(TooLong(self.bytes_max).to_string()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn events(&self, response: Response) -> BoxStream<'static, Result<Sse, SseError>> {
+        let mut limit = EventLimit::new(self.bytes_max);
+        let mut has_failed = false;
+        let chunks = response.bytes_stream().map(move |chunk| {
+            let chunk = chunk.map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)?;
+            limit.pass(&chunk).map_err(Box::new)?;
+            Ok::<Bytes, Box<dyn std::error::Error + Send + Sync>>(chunk)
+        });
+        // What comes after the failure would be read as the rest of an event.
+        let chunks = chunks.take_while(move |chunk| {
+            let was_failed = std::mem::replace(&mut has_failed, chunk.is_err());
+            std::future::ready(!was_failed)
+        });
+        SseStream::from_bytes_stream(chunks.map(|chunk| chunk.map_err(Broken))).boxed()
+    }
+}
+
+/// Why a stream of events broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Broken(Box<dyn std::error::Error + Send + Sync>);
+
+fn unexpected(what: impl Into<Cow<'static, str>>) -> Failure {
+    StreamableHttpError::UnexpectedServerResponse(what.into())
+}
+
+fn kind(response: &Response) -> &str {
+    let kind = response.headers().get(CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+}
+
+impl StreamableHttpClient for HttpClient {
+    type Error = reqwest::Error;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        _: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Failure> {
+        let is_in_session = session.is_some();
+        let request = self.http.post(uri.as_ref()).json(&message);
+        let response = self.send(request, session, headers).await?;
+        let status = response.status();
+        if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
+            return Ok(StreamableHttpPostResponse::Accepted);
+        }
+        if status == StatusCode::NOT_FOUND && is_in_session {
+            return Err(StreamableHttpError::SessionExpired);
+        }
+        let session = response.headers().get(SESSION);
+        let session = session.and_then(|id| id.to_str().ok()).map(str::to_owned);
+        if status.is_success() && kind(&response).starts_with(EVENTS) {
+            return Ok(StreamableHttpPostResponse::Sse(self.events(response), session));
+        }
+        let is_json = kind(&response).starts_with(JSON);
+        let body = self.body(response).await?;
+        let request = match message {
+            ClientJsonRpcMessage::Request(request) => request,
+            // Nothing is waited for, so whatever a server says to it is as good as 202.
+            _ if status.is_success() => return Ok(StreamableHttpPostResponse::Accepted),
+            _ => return Err(unexpected(format!("it answered HTTP {status} to a notification"))),
+        };
+        let answer = serde_json::from_slice::<ServerJsonRpcMessage>(&body).ok();
+        match answer.filter(|_| is_json || status.is_success()) {
+            Some(answer) if status.is_success() => Ok(StreamableHttpPostResponse::Json(answer, session)),
+            Some(ServerJsonRpcMessage::Error(mut error)) if !is_auth_failure(status) => {
+                // Refused before it was read, it may not name the request it answers.
+                error.id = Some(request.id);
+                Ok(StreamableHttpPostResponse::Json(
+                    ServerJsonRpcMessage::Error(error),
+                    session,
+                ))
+            }
+            // A server of the earlier era, asked for what only the later one knows.
+            _ if status.is_client_error()
+                && !is_in_session
+                && !is_auth_failure(status)
+                && matches!(request.request, ClientRequest::DiscoverRequest(_)) =>
+            {
+                let refused = ErrorData::invalid_request(format!("HTTP {status}"), None);
+                let refused = ServerJsonRpcMessage::error(refused, Some(request.id));
+                Ok(StreamableHttpPostResponse::Json(refused, None))
+            }
+            _ => Err(unexpected(format!(
+                "it answered HTTP {status} without a JSON-RPC message"
+            ))),
+        }
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session: Arc<str>,
+        _: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<(), Failure> {
+        // Whatever it answers, we are done with it.
+        self.send(self.http.delete(uri.as_ref()), Some(session), headers)
+            .await
+            .map(drop)
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session: Option<Arc<str>>,
+        last_event: Option<String>,
+        _: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Failure> {
+        let mut request = self.http.get(uri.as_ref());
+        if let Some(last_event) = last_event {
+            request = request.header("last-event-id", last_event);
+        }
+        let response = self.send(request, session, headers).await?;
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return Err(StreamableHttpError::ServerDoesNotSupportSse);
+        }
+        if !response.status().is_success() || !kind(&response).starts_with(EVENTS) {
+            return Err(unexpected(format!(
+                "it answered HTTP {} to GET",
+                response.status()
+            )));
+        }
+        Ok(self.events(response))
+    }
+}
+
+/// What a status says of our credentials is never passed on as if a tool had said it.
+fn is_auth_failure(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// Counts the bytes of the event that is under way; an empty line ends it.
+#[derive(Debug)]
+struct EventLimit {
+    bytes_max: usize,
+    bytes: usize,
+    is_line_empty: bool,
+}
+
+impl EventLimit {
+    fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            bytes: 0,
+            is_line_empty: true,
+        }
+    }
+
+    fn pass(&mut self, chunk: &[u8]) -> Result<(), TooLong> {
+        for byte in chunk {
+            match byte {
+                b'\n' if self.is_line_empty => self.bytes = 0,
+                b'\n' => self.is_line_empty = true,
+                b'\r' => {}
+                _ => self.is_line_empty = false,
+            }
+            self.bytes += 1;
+            if self.bytes > self.bytes_max {
+                return Err(TooLong(self.bytes_max));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_on_one_event_however_it_is_cut_into_chunks() {
+        let mut limit = EventLimit::new(20);
+        for chunk in [
+            "data: 12345678\n",
+            "\nda",
+            "ta: 12345678\r\n\r\n",
+            ": comment\n\n",
+        ] {
+            assert!(limit.pass(chunk.as_bytes()).is_ok(), "{chunk:?}");
+        }
+        assert!(limit.pass(b"data: 123456789012345678").is_err());
+    }
+}

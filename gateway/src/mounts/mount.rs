@@ -1,0 +1,347 @@
+//! One mounted server: what it offers, the sessions with it, and one request put to it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use events::Clock;
+use rmcp::RoleServer;
+use rmcp::model::{ClientCapabilities, ClientRequest, PaginatedRequestParams, Tool};
+use rmcp::service::RequestContext;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::breaker::Breaker;
+use super::child::Children;
+use super::connection::{Connection, OnBehalf, OpenError};
+use super::forward::{Answer, Unanswered};
+use super::offer;
+use super::pins::PinFile;
+use super::sessions::{Sessions, Whose};
+use super::settings::MountSettings;
+use crate::call::Principal;
+use crate::registry::Registered;
+use crate::telemetry;
+
+/// Pages of a list of tools.
+const PAGES_MAX: usize = 64;
+/// Tools of one server.
+const TOOLS_MAX: usize = 512;
+/// How long the whole list may take.
+const LIST_WITHIN: Duration = Duration::from_secs(30);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Mount {
+    pub(super) settings: MountSettings,
+    pub(super) pins: PinFile,
+    pub(super) sessions: Sessions,
+    /// The server said, or somebody found out, that its tools are others now.
+    pub(super) tools_changed: Arc<Notify>,
+    children: Arc<Children>,
+    clock: Arc<dyn Clock>,
+    breaker: Mutex<Breaker>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the server said last; kept while it is away.
+    listed: Option<Vec<Tool>>,
+    offered: Vec<Arc<Registered>>,
+    quarantined: Vec<String>,
+    unusable: Vec<String>,
+    problem: Option<String>,
+    was_tried: bool,
+}
+
+/// How a mounted server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MountSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Whether it answered when it was last asked.
+    pub is_up: bool,
+    /// What is wrong with it, if something is.
+    pub problem: Option<String>,
+    /// Its tools that are on offer.
+    pub tools: usize,
+    /// Its tools that wait for approval, by its own names.
+    pub quarantined: Vec<String>,
+    /// Its tools that cannot be offered, and why.
+    pub unusable: Vec<String>,
+    /// Open sessions with it.
+    pub sessions: usize,
+    /// Whether calls are turned away until it answers again.
+    pub is_resting: bool,
+}
+
+/// Why a request has no answer of the server's.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// It did not answer lately and is left alone for a while.
+    #[error("it did not answer lately; it is asked again in {} s", .0.as_secs() + 1)]
+    Resting(Duration),
+    /// There is no session with it.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It was asked, and no answer came.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+}
+
+impl Mount {
+    pub(super) fn new(
+        settings: MountSettings,
+        pins: PinFile,
+        children: Arc<Children>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            settings,
+            pins,
+            sessions: Sessions::new(clock.clone()),
+            tools_changed: Arc::default(),
+            children,
+            clock,
+            breaker: Mutex::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tools on offer.
+    pub(super) fn offered(&self) -> Vec<Arc<Registered>> {
+        self.state().offered.clone()
+    }
+
+    /// Whether it answered when it was last asked.
+    pub(super) fn is_up(&self) -> bool {
+        let state = self.state();
+        state.problem.is_none() && state.was_tried
+    }
+
+    /// Whether it was asked at all.
+    pub(super) fn was_tried(&self) -> bool {
+        self.state().was_tried
+    }
+
+    pub(super) fn observe(&self) -> MountSnapshot {
+        let is_resting = self.breaker().is_open();
+        let state = self.state();
+        MountSnapshot {
+            name: self.settings.name.clone(),
+            is_up: state.problem.is_none() && state.was_tried,
+            problem: state.problem.clone(),
+            tools: state.offered.len(),
+            quarantined: state.quarantined.clone(),
+            unusable: state.unusable.clone(),
+            sessions: self.sessions.len(),
+            is_resting,
+        }
+    }
+
+    /// Asks for the tools and offers what may be. Answers whether the offer is another now.
+    pub(super) async fn refresh(self: &Arc<Self>) -> bool {
+        let listed = tokio::select! {
+            listed = self.list() => listed,
+            () = self.clock.sleep(LIST_WITHIN) => Err(format!("its tools took longer than {} s", LIST_WITHIN.as_secs())),
+        };
+        let name = &self.settings.name;
+        match listed {
+            Ok(listed) => {
+                self.breaker().succeeded();
+                telemetry::mount_up(name, true);
+                let is_new = {
+                    let mut state = self.state();
+                    if state.problem.take().is_some() {
+                        tracing::info!(mount = %name, "a mounted server is back");
+                    }
+                    let is_new = !state.was_tried || state.listed.as_ref() != Some(&listed);
+                    state.listed = Some(listed);
+                    state.was_tried = true;
+                    is_new
+                };
+                is_new && self.offer_anew()
+            }
+            Err(problem) => {
+                telemetry::mount_up(name, false);
+                let mut state = self.state();
+                if state.problem.as_ref() != Some(&problem) {
+                    tracing::warn!(mount = %name, problem, "a mounted server cannot be asked for its tools");
+                }
+                state.problem = Some(problem);
+                state.was_tried = true;
+                false
+            }
+        }
+    }
+
+    /// Offers what may be offered of what the server listed last. Answers whether that is another offer now.
+    pub(super) fn offer_anew(self: &Arc<Self>) -> bool {
+        let Some(listed) = self.state().listed.clone() else {
+            return false;
+        };
+        let pins = match self.pins.see(&listed, self.settings.trust) {
+            Ok(pins) => pins,
+            Err(error) => {
+                // Without what was approved nothing can be told from what was not.
+                tracing::error!(mount = %self.settings.name, %error, "what was approved of a mount cannot be read");
+                self.state().problem = Some(format!("what was approved cannot be read: {error}"));
+                return false;
+            }
+        };
+        let offer = offer::of(self, &listed, &pins);
+        for name in &offer.quarantined {
+            tracing::warn!(mount = %self.settings.name, tool = %name, "a tool waits for approval: `dramatis mounts approve`");
+        }
+        let mut state = self.state();
+        state.offered = offer.tools;
+        state.quarantined = offer.quarantined;
+        state.unusable = offer.unusable;
+        true
+    }
+
+    async fn list(&self) -> Result<Vec<Tool>, String> {
+        let session = self
+            .sessions
+            .get(&Whose::Everybodys, async || self.open(OnBehalf::default()).await);
+        let session = session.await.map_err(|error| error.to_string())?;
+        let (mut tools, mut cursor) = (Vec::new(), None);
+        for _ in 0..PAGES_MAX {
+            let mut page = PaginatedRequestParams::default();
+            page.cursor = cursor;
+            let page = session.connection.peer.list_tools(Some(page)).await;
+            let page = page.map_err(|error| events::capped(&error.to_string(), 300))?;
+            tools.extend(page.tools);
+            cursor = page.next_cursor;
+            if cursor.is_none() || tools.len() > TOOLS_MAX {
+                break;
+            }
+        }
+        if tools.len() > TOOLS_MAX {
+            return Err(format!("it has more than {TOOLS_MAX} tools"));
+        }
+        tools.sort_by(|one, other| one.name.cmp(&other.name));
+        tools.dedup_by(|one, other| one.name == other.name);
+        Ok(tools)
+    }
+
+    async fn open(&self, whom: OnBehalf) -> Result<Connection, OpenError> {
+        let (changed, clock) = (self.tools_changed.clone(), self.clock.as_ref());
+        Box::pin(Connection::open(
+            &self.settings,
+            &whom,
+            &self.children,
+            changed,
+            clock,
+        ))
+        .await
+    }
+
+    fn whose(&self, principal: &Principal) -> Whose {
+        if self.settings.is_stateless {
+            return Whose::Everybodys;
+        }
+        let session = principal.session.as_ref().map(|session| session.id.clone());
+        Whose::Users(principal.user_id.clone(), session)
+    }
+
+    /// Puts `request` to the server in the name of `principal`. One that `may_repeat` is sent once more when its
+    /// answer was lost on the way.
+    pub(super) async fn ask(
+        &self,
+        request: ClientRequest,
+        principal: &Principal,
+        asked: &RequestContext<RoleServer>,
+        may_repeat: bool,
+    ) -> Result<Answer, AskError> {
+        self.breaker()
+            .admit(self.clock.monotonic())
+            .map_err(AskError::Resting)?;
+        let answered = self.ask_once(request.clone(), principal, asked).await;
+        match answered {
+            Err(AskError::Unanswered(Unanswered::Lost(_))) if may_repeat => {
+                self.ask_once(request, principal, asked).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        request: ClientRequest,
+        principal: &Principal,
+        asked: &RequestContext<RoleServer>,
+    ) -> Result<Answer, AskError> {
+        let whose = self.whose(principal);
+        let whom = if whose == Whose::Everybodys {
+            // Nobody of all who share it could be asked.
+            OnBehalf::default()
+        } else {
+            OnBehalf {
+                capabilities: capabilities(principal, asked),
+                is_in_session: principal.session.is_some(),
+            }
+        };
+        let is_in_session = whom.is_in_session;
+        let session = self.sessions.get(&whose, async || {
+            let connection = self.open(whom).await?;
+            if is_in_session {
+                connection.lines.set_owner(asked.peer.clone());
+            }
+            Ok(connection)
+        });
+        let answered = match session.await {
+            Ok(session) => {
+                let clock = self.clock.as_ref();
+                let forwarded = session
+                    .connection
+                    .forward(request, asked, self.settings.deadline, clock);
+                Box::pin(forwarded).await.map_err(AskError::from)
+            }
+            Err(error) => Err(AskError::from(error)),
+        };
+        self.count(&answered);
+        answered
+    }
+
+    /// Whatever the server answered, it is alive. What is our doing or the client's says nothing about it.
+    fn count(&self, answered: &Result<Answer, AskError>) {
+        let now = self.clock.monotonic();
+        let name = &self.settings.name;
+        match answered {
+            Ok(_) | Err(AskError::Unanswered(Unanswered::Nonsense)) => self.breaker().succeeded(),
+            Err(AskError::Unanswered(Unanswered::TooSlow { was_alive: true, .. })) => {
+                telemetry::mount_failure(name, "slow");
+            }
+            Err(AskError::Unanswered(Unanswered::TooSlow { .. })) => {
+                telemetry::mount_failure(name, "silent");
+                self.breaker().failed(now);
+            }
+            Err(AskError::Unanswered(Unanswered::Lost(_))) => {
+                telemetry::mount_failure(name, "lost");
+                self.breaker().failed(now);
+            }
+            Err(AskError::Open(OpenError::Handshake(_) | OpenError::TooSlow | OpenError::Child(_))) => {
+                telemetry::mount_failure(name, "unreachable");
+                self.breaker().failed(now);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What the client of a session can do for a server. One without a session says it with every request.
+fn capabilities(principal: &Principal, asked: &RequestContext<RoleServer>) -> ClientCapabilities {
+    if principal.session.is_none() {
+        return ClientCapabilities::default();
+    }
+    asked.client_capabilities().unwrap_or_default()
+}
