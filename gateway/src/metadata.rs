@@ -17,9 +17,11 @@ pub(crate) async fn protected_resource(State(gateway): State<Gateway>, request: 
         return problem.into_response();
     }
     let base = &inner.public_url;
+    let issuers = inner.identity.trusted_issuers();
+    let servers: Vec<&String> = std::iter::once(base).chain(&issuers).collect();
     Json(json!({
         "resource": format!("{base}/mcp"),
-        "authorization_servers": [base],
+        "authorization_servers": servers,
         "bearer_methods_supported": ["header"],
         "resource_name": "Dramatis",
     }))

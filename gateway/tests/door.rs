@@ -14,6 +14,8 @@ mod harness;
 mod admission;
 #[path = "door/expulsion.rs"]
 mod expulsion;
+#[path = "door/issuers.rs"]
+mod issuers;
 #[path = "door/jetstream.rs"]
 mod jetstream;
 #[path = "door/lists.rs"]

@@ -84,6 +84,12 @@ pub enum TokenError {
     /// Its account is being erased.
     #[error("the token's account is being erased; register again, or log in with another one")]
     Suspended,
+    /// It holds, but does not reach as far as it must.
+    #[error("the token lacks the scope `{0}`; ask its issuer for one that has it")]
+    InsufficientScope(String),
+    /// Its issuer's keys cannot be had. Not a refusal: the same token may be accepted later.
+    #[error("the keys of the token's issuer cannot be had right now; try again")]
+    KeysUnavailable,
     /// We could not find out. Not a refusal: the same token may be accepted later.
     #[error("the token could not be checked; try again")]
     Unavailable(#[source] IdentityError),
@@ -107,13 +113,15 @@ impl TokenError {
             Self::NotYetValid => "not-yet-valid",
             Self::UnknownAccount => "unknown-account",
             Self::Suspended => "suspended",
+            Self::InsufficientScope(_) => "insufficient-scope",
+            Self::KeysUnavailable => "keys-unavailable",
             Self::Unavailable(_) => "unavailable",
         }
     }
 
     /// Whether the token was judged and refused, rather than not judged at all.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Unavailable(_))
+        !matches!(self, Self::Unavailable(_) | Self::KeysUnavailable)
     }
 }
 
@@ -132,9 +140,9 @@ impl Identity {
     }
 
     async fn caller(&self, token: &str) -> Result<Caller, TokenError> {
-        let verified = self.verified(token)?;
+        let verified = self.verified(token).await?;
         verified.check_time(self.inner.clock.now())?;
-        let user_id = UserId::try_new(verified.subject).map_err(|_| TokenError::MalformedClaim("sub"))?;
+        let user_id = verified.user_id;
         let account = self
             .account_seen_lately(&user_id)
             .await
@@ -153,7 +161,7 @@ impl Identity {
         })
     }
 
-    fn verified(&self, token: &str) -> Result<Verified, TokenError> {
+    async fn verified(&self, token: &str) -> Result<Verified, TokenError> {
         if token.is_empty() {
             return Err(TokenError::Missing);
         }
@@ -162,13 +170,44 @@ impl Identity {
         }
         let digest = Sha256::digest(token).into();
         if let Some(verified) = self.inner.verified_tokens.get(&digest)
-            && self.inner.signing_keys.find(&verified.kid).is_some()
+            && self.is_key_in_force(&verified).await?
         {
             return Ok(verified);
         }
-        let verified = self.inner.tokens.verify(&self.inner.signing_keys, token)?;
+        let verified = match self.vouched(token).await {
+            Some(verified) => verified?,
+            None => self.inner.tokens.verify(&self.inner.signing_keys, token)?,
+        };
         self.inner.verified_tokens.insert(digest, verified.clone());
         Ok(verified)
+    }
+}
+
+impl Identity {
+    /// The token as one of another issuer; `None` when it says to be of none we trust.
+    async fn vouched(&self, token: &str) -> Option<Result<Verified, TokenError>> {
+        let vouched = match self.inner.issuers.get()?.verify(token).await? {
+            Ok(vouched) => vouched,
+            Err(error) => return Some(Err(error)),
+        };
+        let account = self.account_by_email(&vouched.email).await;
+        Some(
+            account
+                .map_err(TokenError::Unavailable)
+                .and_then(|account| account.ok_or(TokenError::UnknownAccount))
+                .and_then(|account| vouched.of(account.id)),
+        )
+    }
+
+    /// Whether the key that signed a token we verified once is still one to be believed.
+    async fn is_key_in_force(&self, verified: &Verified) -> Result<bool, TokenError> {
+        if verified.issuer == self.inner.tokens.issuer() {
+            return Ok(self.inner.signing_keys.find(&verified.key).is_some());
+        }
+        match self.inner.issuers.get() {
+            Some(issuers) => issuers.still_has(&verified.issuer, &verified.key).await,
+            None => Ok(false),
+        }
     }
 }
 

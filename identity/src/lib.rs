@@ -31,6 +31,7 @@ mod cache;
 mod deletion;
 mod error;
 mod hashing_threads;
+mod issuers;
 mod known_accounts;
 mod login;
 mod memberships;
@@ -50,7 +51,7 @@ mod text_enum;
 mod tokens;
 mod vault;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use events::{Clock, Ids};
 use sqlx::SqlitePool;
@@ -59,6 +60,7 @@ pub use accounts::{Account, AccountKind, Role, Tier};
 pub use authenticate::{Caller, TokenError};
 pub use deletion::Deleted;
 pub use error::{CryptoError, DatabaseError, IdentityError};
+pub use issuers::{KeySetFuture, KeySetSource, TokenAlgorithm, TrustedIssuer};
 pub use login::Login;
 pub use memberships::Membership;
 pub use registration::{PersonaAccount, Registration, Upserted};
@@ -83,6 +85,8 @@ struct Inner {
     // keys
     kek: KeyEncryptionKey,
     signing_keys: signing_keys::SigningKeys,
+    /// Whose tokens are believed beside our own; set once.
+    issuers: OnceLock<issuers::Issuers>,
 
     // the work and its limits
     tokens: tokens::TokenRules,
@@ -119,6 +123,7 @@ impl Identity {
                 ids,
                 kek: settings.kek,
                 signing_keys,
+                issuers: OnceLock::new(),
                 tokens,
                 passwords,
                 verified_tokens: authenticate::VerifiedTokens::default(),

@@ -11,6 +11,15 @@ pub(crate) const PASSWORD_CHECKS: &str = "dramatis_identity_password_checks";
 /// Verified tokens remembered.
 pub(crate) const TOKENS_REMEMBERED: &str = "dramatis_identity_tokens_remembered";
 
+/// Key sets of other issuers fetched.
+pub(crate) const KEYS_FETCHED: &str = "dramatis_identity_issuer_keys_fetched_total";
+
+/// Notes that an issuer was asked for its keys.
+pub(crate) fn keys_fetched(is_had: bool) {
+    let outcome = if is_had { "fetched" } else { "failed" };
+    metrics::counter!(KEYS_FETCHED, "outcome" => outcome).increment(1);
+}
+
 /// Says what each metric is, and starts them at zero.
 pub(crate) fn describe() {
     metrics::describe_counter!(TOKENS_REFUSED, Unit::Count, "Bearer tokens refused, by reason");
@@ -29,6 +38,14 @@ pub(crate) fn describe() {
         Unit::Count,
         "Verified tokens remembered; the oldest are forgotten beyond 8192"
     );
+    metrics::describe_counter!(
+        KEYS_FETCHED,
+        Unit::Count,
+        "Key sets of other issuers asked for, by outcome"
+    );
+    for outcome in ["fetched", "failed"] {
+        metrics::counter!(KEYS_FETCHED, "outcome" => outcome).absolute(0);
+    }
     metrics::counter!(LOGINS_REFUSED).absolute(0);
     metrics::gauge!(PASSWORD_CHECKS).set(0.0);
     metrics::gauge!(TOKENS_REMEMBERED).set(0.0);

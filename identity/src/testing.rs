@@ -13,6 +13,11 @@ use crate::{
 
 /// A fresh room at the sample time, in a folder that lives as long as the second answer.
 pub(crate) async fn room() -> (Identity, TempDir) {
+    room_at(Arc::new(ManualClock::new(sample_time()))).await
+}
+
+/// A fresh room that goes by `clock`.
+pub(crate) async fn room_at(clock: Arc<ManualClock>) -> (Identity, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let settings = IdentitySettings {
         database: dir.path().join("identity.db"),
@@ -22,7 +27,6 @@ pub(crate) async fn room() -> (Identity, TempDir) {
         token_ttl: Duration::from_hours(1),
         password_cost: PasswordCost::Fast,
     };
-    let clock = Arc::new(ManualClock::new(sample_time()));
     let identity = Identity::open(settings, clock, Arc::new(SystemIds))
         .await
         .unwrap();

@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
+use events::UserId;
 use jiff::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -50,20 +51,23 @@ struct OurClaims<'a> {
 }
 
 /// What anybody may have written. Each claim is taken as it is, so that its shape can be judged by name.
-#[derive(Deserialize)]
-struct AnyClaims {
-    iss: Option<Value>,
-    aud: Option<Value>,
-    sub: Option<Value>,
+#[derive(Deserialize, Debug)]
+pub(crate) struct AnyClaims {
+    pub(crate) iss: Option<Value>,
+    pub(crate) aud: Option<Value>,
+    pub(crate) sub: Option<Value>,
     exp: Option<Value>,
     nbf: Option<Value>,
+    pub(crate) scope: Option<Value>,
 }
 
 /// A token whose signature and claims hold; whether now is its time is asked on every use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verified {
-    pub(crate) kid: String,
-    pub(crate) subject: String,
+    /// The key that signed it: one of ours by its id, another issuer's by what tells it from all others.
+    pub(crate) key: String,
+    /// The account it is for.
+    pub(crate) user_id: UserId,
     pub(crate) issuer: String,
     pub(crate) expires_at: Timestamp,
     expires_at_s: u64,
@@ -71,6 +75,29 @@ pub(crate) struct Verified {
 }
 
 impl Verified {
+    /// A token with `claims`, of which the times are read here.
+    pub(crate) fn new(
+        key: String,
+        user_id: UserId,
+        issuer: String,
+        claims: &AnyClaims,
+        needs_beginning: bool,
+    ) -> Result<Self, TokenError> {
+        let expires_at_s = whole_seconds("exp", claims.exp.as_ref())?;
+        let not_before_s = match &claims.nbf {
+            None if !needs_beginning => 0,
+            beginning => whole_seconds("nbf", beginning.as_ref())?,
+        };
+        Ok(Self {
+            key,
+            user_id,
+            issuer,
+            expires_at: instant(expires_at_s).ok_or(TokenError::MalformedClaim("exp"))?,
+            expires_at_s,
+            not_before_s,
+        })
+    }
+
     /// Whether `now` is between the token's instants, give or take the leeway.
     pub(crate) fn check_time(&self, now: Timestamp) -> Result<(), TokenError> {
         let now_s = seconds(now);
@@ -153,9 +180,7 @@ impl TokenRules {
         if header != header_of(key) {
             return Err(TokenError::Malformed);
         }
-        let claims = jsonwebtoken::decode::<AnyClaims>(token, &key.public, &signature_only())
-            .map_err(|error| refusal(error.kind()))?
-            .claims;
+        let claims = signed_claims(token, &key.public, Algorithm::EdDSA)?;
         self.judge(&key.kid, &claims)
     }
 
@@ -165,36 +190,45 @@ impl TokenRules {
         if issuer != self.issuer {
             return Err(TokenError::WrongIssuer);
         }
-        if !self.is_for_us(claims.aud.as_ref().ok_or(TokenError::MissingClaim("aud"))?)? {
+        let audience = claims.aud.as_ref().ok_or(TokenError::MissingClaim("aud"))?;
+        if !is_for(audience, &self.audiences)? {
             return Err(TokenError::WrongAudience);
         }
         let subject = text("sub", claims.sub.as_ref())?;
-        let expires_at_s = whole_seconds("exp", claims.exp.as_ref())?;
-        let not_before_s = whole_seconds("nbf", claims.nbf.as_ref())?;
-        Ok(Verified {
-            kid: kid.to_owned(),
-            subject,
-            issuer,
-            expires_at: instant(expires_at_s).ok_or(TokenError::MalformedClaim("exp"))?,
-            expires_at_s,
-            not_before_s,
-        })
+        let user_id = UserId::try_new(subject).map_err(|_| TokenError::MalformedClaim("sub"))?;
+        Verified::new(kid.to_owned(), user_id, issuer, claims, true)
     }
 
-    /// One of our audiences, or an array of nothing but ours: a token that is also for somebody else could be
-    /// replayed to us by them.
-    fn is_for_us(&self, audience: &Value) -> Result<bool, TokenError> {
-        let ours = |audience: &str| self.audiences.iter().any(|ours| ours == audience);
-        match audience {
-            Value::String(audience) => Ok(ours(audience)),
-            Value::Array(audiences) if !audiences.is_empty() => {
-                let audiences: Option<Vec<&str>> = audiences.iter().map(Value::as_str).collect();
-                let audiences = audiences.ok_or(TokenError::MalformedClaim("aud"))?;
-                Ok(audiences.into_iter().all(ours))
-            }
-            _ => Err(TokenError::MalformedClaim("aud")),
-        }
+    /// Who we are as an issuer.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
     }
+}
+
+/// Whether `audience` is one of `ours`, or an array of nothing else: a token that is also for somebody else could be
+/// replayed to us by them.
+pub(crate) fn is_for(audience: &Value, ours: &[String]) -> Result<bool, TokenError> {
+    let is_ours = |audience: &str| ours.iter().any(|ours| ours == audience);
+    match audience {
+        Value::String(audience) => Ok(is_ours(audience)),
+        Value::Array(audiences) if !audiences.is_empty() => {
+            let audiences: Option<Vec<&str>> = audiences.iter().map(Value::as_str).collect();
+            let audiences = audiences.ok_or(TokenError::MalformedClaim("aud"))?;
+            Ok(audiences.into_iter().all(is_ours))
+        }
+        _ => Err(TokenError::MalformedClaim("aud")),
+    }
+}
+
+/// What `token` claims, once its signature holds.
+pub(crate) fn signed_claims(
+    token: &str,
+    key: &DecodingKey,
+    algorithm: Algorithm,
+) -> Result<AnyClaims, TokenError> {
+    jsonwebtoken::decode::<AnyClaims>(token, key, &signature_only(algorithm))
+        .map(|decoded| decoded.claims)
+        .map_err(|error| refusal(error.kind()))
 }
 
 /// The header of every token signed with `key`.
@@ -204,9 +238,9 @@ fn header_of(key: &SigningKey) -> Header {
     header
 }
 
-/// The library checks the signature and nothing else; [`TokenRules::judge`] does the rest.
-fn signature_only() -> Validation {
-    let mut rules = Validation::new(Algorithm::EdDSA);
+/// The library checks the signature and nothing else; what the claims say is judged here.
+fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut rules = Validation::new(algorithm);
     rules.required_spec_claims.clear();
     rules.validate_exp = false;
     rules.validate_nbf = false;
@@ -214,7 +248,7 @@ fn signature_only() -> Validation {
     rules
 }
 
-fn text(claim: &'static str, value: Option<&Value>) -> Result<String, TokenError> {
+pub(crate) fn text(claim: &'static str, value: Option<&Value>) -> Result<String, TokenError> {
     match value {
         None => Err(TokenError::MissingClaim(claim)),
         Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
@@ -237,7 +271,7 @@ fn instant(seconds: u64) -> Option<Timestamp> {
 }
 
 /// What the library's refusal means to a caller.
-fn refusal(kind: &ErrorKind) -> TokenError {
+pub(crate) fn refusal(kind: &ErrorKind) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::BadSignature,
         _ => TokenError::Malformed,

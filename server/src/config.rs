@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use identity::TokenAlgorithm;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,26 @@ pub(crate) enum RecordCallsKey {
     Arguments,
 }
 
+/// Another issuer whose tokens are accepted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssuerKey {
+    /// The `iss` of its tokens.
+    pub(crate) issuer: String,
+    /// Where its key set is.
+    pub(crate) jwks_url: String,
+    /// The `aud` we are to it; our own audiences when not given.
+    #[serde(default)]
+    pub(crate) audiences: Vec<String>,
+    /// Which algorithms its keys may be for: `EdDSA`, `ES256`, `RS256`.
+    pub(crate) algorithms: Vec<TokenAlgorithm>,
+    /// A scope every token must have.
+    #[serde(default)]
+    pub(crate) scope: Option<String>,
+    /// Its subjects, each with the email of the account it is here.
+    pub(crate) accounts: BTreeMap<String, String>,
+}
+
 /// Every setting. Durations are in the unit their name ends with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,6 +128,8 @@ pub(crate) struct Config {
     pub(crate) service_key: Option<SecretString>,
     /// Who tokens say they are from.
     pub(crate) issuer: String,
+    /// Others whose tokens are accepted.
+    pub(crate) issuers: Vec<IssuerKey>,
     /// How long a token lasts.
     pub(crate) token_ttl_minutes: u64,
     /// File of the key-encryption key; made at the first start in development.
@@ -161,6 +184,7 @@ impl Default for Config {
             seed_secret: SecretString::from(catalog::DEVELOPMENT_SEED_SECRET),
             service_key: Some(SecretString::from(DEVELOPMENT_SERVICE_KEY)),
             issuer: DEVELOPMENT_ISSUER.to_owned(),
+            issuers: Vec::new(),
             token_ttl_minutes: 12 * 60,
             kek_file: None,
             concurrency: 2,

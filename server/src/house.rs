@@ -87,6 +87,7 @@ impl House {
         };
         let log: Arc<dyn EventLog> = Arc::new(open_log(config, &nats).await?);
         let identity = open_identity(config, &public_url, clock.clone(), ids.clone()).await?;
+        rooms::trust_issuers(config, &public_url, &identity)?;
         let tables = rooms::open_tables(config).await?;
         let (projector, projected) = Projector::new(log.clone(), tables.clone(), clock.clone());
         let stop_projector = stops.projector.clone();

@@ -11,6 +11,7 @@ mod config;
 mod exit;
 mod house;
 mod http;
+mod key_sets;
 mod keys;
 mod lifecycle;
 mod log_access;

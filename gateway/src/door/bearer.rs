@@ -31,6 +31,11 @@ enum Refusal {
     SeveralHeaders,
 }
 
+/// Whether the request brings one token, of whatever worth.
+pub(crate) fn has_token(headers: &HeaderMap) -> bool {
+    token_of(headers).is_ok()
+}
+
 fn token_of(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::Token(TokenError::Missing))?;
@@ -60,6 +65,9 @@ impl Refusal {
                 "token_missing",
                 TokenError::Missing.to_string(),
             ),
+            Self::Token(error @ TokenError::InsufficientScope(_)) => {
+                (StatusCode::FORBIDDEN, "insufficient_scope", error.to_string())
+            }
             Self::Token(error) => (StatusCode::UNAUTHORIZED, "invalid_token", error.to_string()),
             Self::NotBearer => {
                 let detail =
@@ -79,6 +87,9 @@ impl Refusal {
                 "{challenge}, error=\"{code}\", error_description=\"{}\"",
                 quotable(&detail)
             );
+        }
+        if let Self::Token(TokenError::InsufficientScope(scope)) = &self {
+            challenge = format!("{challenge}, scope=\"{}\"", quotable(scope));
         }
         Problem::new(status, code, detail).with(WWW_AUTHENTICATE, challenge)
     }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use actors::{Cast, CastHandle, CastSettings, SimulatedBrain};
 use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock};
 use gateway::{GatewaySettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
-use identity::{AccountKind, Identity, IdentitySettings, PasswordCost, Registration, Role, Tier};
+use identity::{
+    AccountKind, Identity, IdentitySettings, KeySetSource, PasswordCost, Registration, Role, Tier,
+    TrustedIssuer,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use projections::Tables;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -17,6 +20,7 @@ use tokio::net::TcpListener;
 use super::{ADMIN_EMAIL, READ_YOUR_WRITES, Stops, failed};
 use crate::config::{BrainKind, Config, PolicyModeKey, RecordCallsKey};
 use crate::exit::CommandError;
+use crate::key_sets::HttpKeySets;
 use crate::keys::key_encryption_key;
 use crate::lifecycle::{Lifecycle, TaskKind};
 
@@ -154,6 +158,34 @@ pub(crate) async fn open_identity(
         identity.register(administrator).await.map_err(failed)?;
     }
     Ok(identity)
+}
+
+/// Trusts the issuers that are configured beside ourselves.
+///
+/// # Errors
+/// [`CommandError::Usage`] for one that cannot be meant.
+pub(super) fn trust_issuers(
+    config: &Config,
+    public_url: &str,
+    identity: &Identity,
+) -> Result<(), CommandError> {
+    let own = || vec!["mana".to_owned(), format!("{public_url}/mcp")];
+    let issuers = config.issuers.iter().cloned().map(|issuer| TrustedIssuer {
+        issuer: issuer.issuer,
+        jwks_url: issuer.jwks_url,
+        audiences: if issuer.audiences.is_empty() {
+            own()
+        } else {
+            issuer.audiences
+        },
+        algorithms: issuer.algorithms,
+        scope: issuer.scope,
+        accounts: issuer.accounts,
+    });
+    let source: Arc<dyn KeySetSource> = Arc::new(HttpKeySets::new().map_err(failed)?);
+    identity
+        .trust(issuers.collect(), &source)
+        .map_err(|error| CommandError::Usage(error.to_string()))
 }
 
 pub(super) async fn start_cast(

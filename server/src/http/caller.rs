@@ -45,6 +45,11 @@ impl FromRequestParts<App> for Authenticated {
             .map(Self)
             .map_err(|error| match error {
                 TokenError::Unavailable(error) => error.into(),
+                TokenError::KeysUnavailable => Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "ISSUER_UNAVAILABLE",
+                    TokenError::KeysUnavailable.to_string(),
+                ),
                 refusal => Problem::unauthorized("TOKEN_INVALID", BEARER_INVALID, refusal.to_string())
                     .with("reason", refusal.reason().into()),
             })
