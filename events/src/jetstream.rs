@@ -11,7 +11,6 @@
 
 mod append;
 mod connection;
-mod damaged;
 mod erase;
 mod fitness;
 mod follow;
@@ -136,21 +135,13 @@ impl EventLog for JetStreamLog {
     }
 
     async fn next_after(&self, after: StreamSeq) -> Result<Option<Delivery>, LogError> {
-        match self.next_message(">", after).await {
-            Ok(next) => Ok(next.map(|message| headers::delivery_of_stored(&message))),
-            Err(error) => Ok(Some(self.damaged_after(">", after).await.ok_or(error)?)),
-        }
+        let next = self.next_message(">", after).await?;
+        Ok(next.map(|message| headers::delivery_of_stored(&message)))
     }
 
     async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError> {
-        match self.message_at(seq).await {
-            Ok(message) => Ok(message.map(|message| headers::delivery_of_stored(&message))),
-            Err(error) => {
-                let before = StreamSeq(seq.0.saturating_sub(1));
-                let damaged = self.damaged_after(">", before).await;
-                Ok(Some(damaged.filter(|there| there.seq() == seq).ok_or(error)?))
-            }
-        }
+        let message = self.message_at(seq).await?;
+        Ok(message.map(|message| headers::delivery_of_stored(&message)))
     }
 
     async fn state(&self) -> Result<LogState, LogError> {

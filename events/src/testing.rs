@@ -35,7 +35,6 @@ pub fn given(commits: impl IntoIterator<Item = (Subject, Vec<Event>)>) -> Vec<Re
                 seq: StreamSeq(seq),
                 commit: Commit::new(id, subject, sample_time(), events),
                 link: None,
-                seal: None,
             }
         })
         .collect()

@@ -47,6 +47,7 @@ mod mcp;
 mod metadata;
 mod mounts;
 mod notices;
+mod parsers;
 mod policy;
 mod problem;
 mod records;
@@ -65,6 +66,7 @@ pub use error::GatewayError;
 pub use gateway::{Gateway, GatewaySnapshot, StillServed};
 pub use mounts::{MountSettings, MountSnapshot, MountsSettings, Pin, PinFile, ToolOverride, Trust, Upstream};
 pub use notices::{Change, Notices};
+pub use parsers::Parsers;
 pub use policy::{
     Explanation, PolicyFault, PolicyRules, PolicySubject, PolicyTool, RecordedCall, RefusalAnswer, Replay,
     Replayed, Ruling,

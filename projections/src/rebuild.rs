@@ -12,7 +12,6 @@ use crate::checksum::TableChecksum;
 use crate::error::FoldError;
 use crate::fork;
 use crate::scratch::{Folding, Scratch};
-use crate::seals;
 use crate::swap::swap;
 use crate::tables::Tables;
 
@@ -101,7 +100,6 @@ pub async fn rebuild_with(
         log,
         clock,
         cancel: &options.cancel,
-        parks_newer: false,
         progress,
     };
     if let Some(until) = options.until {
@@ -147,11 +145,8 @@ async fn fold_and_swap(
                 .next_after(scratch.seq())
                 .await?
                 .is_none_or(|next| next.seq() > live_seq);
-        // Before the swap, which takes the log for what it is and replaces the seals by its own.
-        let comparable = live.as_ref().filter(|_| is_reached);
-        let chain = held_against_seals(scratch, folding.log, tables, comparable).await?;
         if swap(tables, scratch, live.filter(|_| is_reached).as_ref()).await? {
-            return report(scratch, None, chain).await;
+            return report(scratch, None).await;
         }
     }
     Err(FoldError::Retry {
@@ -161,36 +156,14 @@ async fn fold_and_swap(
     })
 }
 
-/// What the chains say of the log, and the seals that `live` tables kept of the same one.
-async fn held_against_seals(
-    scratch: &Scratch,
-    log: &dyn EventLog,
-    tables: &Tables,
-    live: Option<&Checkpoint>,
-) -> Result<ChainReport, FoldError> {
-    let chain = ChainReport::of(&scratch.audit());
-    if live.is_none() || fork::other_stream(live, &log.state().await?).is_some() {
-        return Ok(chain);
-    }
-    let until = Checkpoint::seq_of(live);
-    let mut kept = tables.readers().snapshot().await?;
-    let mut folded = scratch.tables().readers().acquire().await?;
-    let compared = seals::compare(&mut kept.db(), &mut folded.db(), until).await?;
-    chain.with_seals(&compared, log, &mut kept.db()).await
-}
-
-async fn report(
-    scratch: &Scratch,
-    copy: Option<String>,
-    chain: ChainReport,
-) -> Result<RebuildReport, FoldError> {
+async fn report(scratch: &mut Scratch, copy: Option<String>) -> Result<RebuildReport, FoldError> {
     Ok(RebuildReport {
         events: scratch.events(),
         seq: scratch.seq(),
         resumed_from: scratch.began_at(),
         copy,
         tables: scratch.tables().checksums().await?,
-        chain,
+        chain: scratch.take_audit(),
     })
 }
 
@@ -210,8 +183,7 @@ async fn copy_until(
     }
     let made = scratch.tables().location().clone();
     let place = tables.location().copy(&format!("as-of-{}", scratch.seq()));
-    let chain = ChainReport::of(&scratch.audit());
-    let report = report(&scratch, Some(place.to_string()), chain).await?;
+    let report = report(&mut scratch, Some(place.to_string())).await?;
     let guard = scratch.close().await;
     made.rename_to(&place).await?;
     guard.remove().await;

@@ -170,8 +170,7 @@ impl Postgres {
         command
     }
 
-    /// The folder of its files.
-    pub fn data_dir(&self) -> PathBuf {
+    fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 

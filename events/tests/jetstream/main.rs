@@ -8,7 +8,6 @@
 )]
 
 mod append;
-mod damaged;
 mod erase;
 mod fitness;
 mod follow;

@@ -8,7 +8,6 @@
 
 mod calls;
 mod crash;
-mod erased;
 mod folds;
 mod fork;
 mod histories;
@@ -21,5 +20,4 @@ mod rebuild;
 mod scrub;
 mod standby;
 mod support;
-mod tampered;
 mod verify;

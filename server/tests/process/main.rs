@@ -17,4 +17,3 @@ mod postgres;
 mod rebuilds;
 mod refusals;
 mod seed_and_cleanup;
-mod tampered;

@@ -3,13 +3,16 @@
 //! Every random choice follows from one seed, which is printed; a trial that failed keeps its folder.
 
 mod check;
+mod fuzz;
 mod kill;
 mod ledger;
 mod load;
 mod log_view;
 mod report;
+mod strangers;
 mod table_view;
-mod tamper;
+mod tokens;
+mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,15 +34,41 @@ struct Cli {
 enum Campaign {
     /// Kill the process and its nats-server at random moments under load; nothing acknowledged may be lost or doubled
     Kill(KillArgs),
-    /// Change stored messages behind the server's back; `verify` must name every place, and nothing else
-    Tamper(TamperArgs),
+    /// Replay everything one account was given as another, on every method and path; nothing may come back
+    Strangers(TrialArgs),
+    /// Send bad tokens, each wrong in one way, on every method; each must be refused with 401
+    Tokens(TrialArgs),
+    /// Give every parser of what strangers send anything at all; none may panic or hang
+    Fuzz(FuzzArgs),
 }
 
 #[derive(Debug, clap::Args)]
-struct TamperArgs {
-    /// Rounds, each with one change
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    rounds: u32,
+struct TrialArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// Attempts of `strangers`; how often `tokens` sends each token
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rounds: u64,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct FuzzArgs {
+    /// The program, which is not run
+    #[arg(long, value_name = "PROGRAM")]
+    program: Option<PathBuf>,
+    /// Inputs for each parser
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// One parser alone: body, headers, token, policy, cursor or field
+    #[arg(long, value_name = "PARSER")]
+    only: Option<String>,
     /// What all random choices follow from [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
@@ -76,30 +105,32 @@ struct KillArgs {
     json: bool,
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     match Cli::parse().campaign {
-        Campaign::Kill(args) => kill(args).await,
-        Campaign::Tamper(args) => tamper(args).await,
+        Campaign::Kill(args) => runtime.block_on(kill_campaign(args)),
+        Campaign::Strangers(args) => {
+            let seed = args.seed.unwrap_or_else(chosen_seed);
+            let trial = runtime.block_on(strangers::run(&args.program, args.rounds, seed))?;
+            trial.print(args.json)
+        }
+        Campaign::Tokens(args) => {
+            let seed = args.seed.unwrap_or_else(chosen_seed);
+            let trial = runtime.block_on(tokens::run(&args.program, args.rounds, seed))?;
+            trial.print(args.json)
+        }
+        // It has a runtime of its own, one token at a time.
+        Campaign::Fuzz(args) => {
+            let seed = args.seed.unwrap_or_else(chosen_seed);
+            fuzz::run(args.rounds, seed, args.only.as_deref())?.print(args.json)
+        }
     }
 }
 
-async fn tamper(args: TamperArgs) -> anyhow::Result<ExitCode> {
-    let seed = args.seed.unwrap_or_else(chosen_seed);
-    let report = tokio::select! {
-        report = tamper::run(args.rounds, seed) => report?,
-        // The server that was running is ended as the trial is dropped.
-        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
-    };
-    report.print(args.json)?;
-    Ok(if report.is_good() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-async fn kill(args: KillArgs) -> anyhow::Result<ExitCode> {
+async fn kill_campaign(args: KillArgs) -> anyhow::Result<ExitCode> {
     let plan = Plan {
         program: args.program,
         rounds: args.rounds,

@@ -1,0 +1,200 @@
+//! Alice: what she has, what she was given, and that she goes on with it.
+
+use anyhow::{Context as _, ensure};
+use benches::Site;
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+
+use crate::tokens::initialize;
+
+/// Words that are in Alice's data and nowhere else.
+const SECRETS: [&str; 4] = [
+    "canary-task-4f1d9c",
+    "canary-note-9b27aa",
+    "canary-journal-77e0d2",
+    "canary-habit-51c3be",
+];
+
+/// See the module.
+pub(super) struct Alice {
+    client: Client,
+    url: String,
+    token: String,
+    session: String,
+    /// What she was given and somebody else may hold in the hand: to be replayed.
+    pub(super) handles: Vec<Handle>,
+    /// What must never come back to anybody else.
+    pub(super) secrets: Vec<String>,
+    tasks: Value,
+    beats: u64,
+}
+
+/// Something Alice was given.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    pub(super) kind: Kind,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Session,
+    Space,
+    Record,
+    Event,
+    Account,
+    Call,
+}
+
+impl Alice {
+    /// Registers her and lets her work for a while.
+    pub(super) async fn live(site: &Site, client: &Client) -> anyhow::Result<Self> {
+        let token = site.account("alice-1c0ffee@example.org").await?;
+        let mut alice = Self {
+            client: client.clone(),
+            url: format!("{}/mcp", site.api()),
+            token,
+            session: String::new(),
+            handles: Vec::new(),
+            secrets: SECRETS.map(str::to_owned).into(),
+            tasks: Value::Null,
+            beats: 0,
+        };
+        alice.secrets.push("alice-1c0ffee".to_owned());
+        alice.secrets.push(alice.token.clone());
+        let opened = alice.post(&initialize()).send().await?;
+        let session = opened
+            .headers()
+            .get("mcp-session-id")
+            .context("she gets a session")?;
+        session.to_str()?.clone_into(&mut alice.session);
+        alice.keep(Kind::Session, alice.session.clone());
+        alice.collect_events(opened).await?;
+        for (tool, arguments) in [
+            (
+                "todo.create",
+                json!({"title": SECRETS[0], "description": SECRETS[0]}),
+            ),
+            (
+                "notes.create",
+                json!({"title": SECRETS[1], "content": SECRETS[1]}),
+            ),
+            (
+                "journal.create",
+                json!({"title": SECRETS[2], "content": SECRETS[2]}),
+            ),
+            ("habits.create", json!({"title": SECRETS[3], "name": SECRETS[3]})),
+        ] {
+            let answer = alice.call(tool, &arguments).await?;
+            alice.collect_ids(&answer);
+        }
+        let spaces = alice.call("spaces.list", &json!({})).await?;
+        if let Some(space) = spaces["activeSpaceId"].as_str() {
+            alice.keep(Kind::Space, space.to_owned());
+        }
+        let key: Value = client
+            .get(format!("{}/api/v1/me/encryption-vault/key", site.api()))
+            .bearer_auth(&alice.token)
+            .send()
+            .await?
+            .json()
+            .await?;
+        alice.secrets.extend(key["masterKey"].as_str().map(str::to_owned));
+        alice.tasks = alice.call("todo.list", &json!({})).await?;
+        ensure!(
+            alice.tasks.to_string().contains(SECRETS[0]),
+            "she reads her own task back: {}",
+            alice.tasks
+        );
+        ensure!(
+            [Kind::Session, Kind::Space, Kind::Record]
+                .iter()
+                .all(|kind| alice.handles.iter().any(|handle| handle.kind == *kind)),
+            "there is something to replay: {:?}",
+            alice.handles
+        );
+        Ok(alice)
+    }
+
+    fn keep(&mut self, kind: Kind, text: String) {
+        self.handles.push(Handle { kind, text });
+    }
+
+    fn post(&self, body: &Value) -> reqwest::RequestBuilder {
+        let asked = self
+            .client
+            .post(&self.url)
+            .header("accept", "application/json, text/event-stream")
+            .bearer_auth(&self.token)
+            .json(body);
+        if self.session.is_empty() {
+            asked
+        } else {
+            asked.header("mcp-session-id", &self.session)
+        }
+    }
+
+    /// Ids of events in a streamed answer.
+    async fn collect_events(&mut self, answer: Response) -> anyhow::Result<Value> {
+        let text = answer.text().await?;
+        for id in text.lines().filter_map(|line| line.strip_prefix("id:")) {
+            self.keep(Kind::Event, id.trim().to_owned());
+        }
+        let data = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .map(str::trim)
+            .rfind(|data| !data.is_empty());
+        Ok(serde_json::from_str(data.unwrap_or(&text))?)
+    }
+
+    async fn call(&mut self, tool: &str, arguments: &Value) -> anyhow::Result<Value> {
+        self.beats += 1;
+        let call_id = format!("alices-call-{}", self.beats);
+        let body = json!({"jsonrpc": "2.0", "id": self.beats, "method": "tools/call",
+            "params": {"name": tool, "arguments": arguments, "_meta": {"dramatis/callId": call_id}}});
+        let answer = self.post(&body).send().await?;
+        ensure!(answer.status() == 200, "{tool}: {}", answer.status());
+        let message = self.collect_events(answer).await?;
+        self.keep(Kind::Call, call_id);
+        let result = &message["result"];
+        // A tool that takes other arguments has made nothing; the others are enough.
+        Ok(result["structuredContent"].clone())
+    }
+
+    fn collect_ids(&mut self, answer: &Value) {
+        match answer {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value.as_str() {
+                        Some(text) if name == "id" => self.keep(Kind::Record, text.to_owned()),
+                        Some(text) if name == "userId" => self.keep(Kind::Account, text.to_owned()),
+                        _ => self.collect_ids(value),
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    self.collect_ids(item);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether her session lives and her tasks are as she left them.
+    ///
+    /// # Errors
+    /// When they are not: the trial is over.
+    pub(super) async fn goes_on(&mut self) -> anyhow::Result<()> {
+        let tasks = self.call("todo.list", &json!({})).await?;
+        ensure!(
+            tasks == self.tasks,
+            "Alice's tasks changed: {tasks}, not {}",
+            self.tasks
+        );
+        // Ids of her looks are not what Bob replays.
+        self.handles.truncate(200);
+        Ok(())
+    }
+}
