@@ -50,6 +50,12 @@ pub enum CodecError {
         /// The version that could not be raised.
         version: u32,
     },
+    /// The message is not even one of NATS: what is stored of its subject or its headers was damaged.
+    #[error("the {part} of a message are damaged, so that no client can receive it")]
+    Damaged {
+        /// Which part.
+        part: &'static str,
+    },
     /// An attribute that should be in the headers is missing or not readable.
     #[error("header {name} is missing or not readable")]
     Header {

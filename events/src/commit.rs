@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::{ChainHash, Link};
 use crate::event::Event;
 use crate::ids::{CommitId, TickId};
+use crate::seal::Seal;
 use crate::subject::Subject;
 
 /// A message's place in the stream, from 1.
@@ -93,6 +94,8 @@ pub struct RecordedCommit {
     pub commit: Commit,
     /// What its subject's chain needs of it; `None` on a subject without a chain.
     pub link: Option<Link>,
+    /// The seal of the message it was read from; `None` when it was not read from a log.
+    pub seal: Option<Seal>,
 }
 
 impl RecordedCommit {

@@ -11,6 +11,7 @@
 
 mod append;
 mod connection;
+mod damaged;
 mod erase;
 mod fitness;
 mod follow;
@@ -135,13 +136,21 @@ impl EventLog for JetStreamLog {
     }
 
     async fn next_after(&self, after: StreamSeq) -> Result<Option<Delivery>, LogError> {
-        let next = self.next_message(">", after).await?;
-        Ok(next.map(|message| headers::delivery_of_stored(&message)))
+        match self.next_message(">", after).await {
+            Ok(next) => Ok(next.map(|message| headers::delivery_of_stored(&message))),
+            Err(error) => Ok(Some(self.damaged_after(">", after).await.ok_or(error)?)),
+        }
     }
 
     async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError> {
-        let message = self.message_at(seq).await?;
-        Ok(message.map(|message| headers::delivery_of_stored(&message)))
+        match self.message_at(seq).await {
+            Ok(message) => Ok(message.map(|message| headers::delivery_of_stored(&message))),
+            Err(error) => {
+                let before = StreamSeq(seq.0.saturating_sub(1));
+                let damaged = self.damaged_after(">", before).await;
+                Ok(Some(damaged.filter(|there| there.seq() == seq).ok_or(error)?))
+            }
+        }
     }
 
     async fn state(&self) -> Result<LogState, LogError> {

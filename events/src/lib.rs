@@ -27,6 +27,7 @@ mod ids;
 mod jetstream;
 mod log;
 mod memory;
+mod seal;
 mod stored;
 mod subject;
 pub mod testing;
@@ -51,4 +52,5 @@ pub use log::{
     Undecodable, read_to_end,
 };
 pub use memory::{MemoryLog, MemoryMessage};
+pub use seal::{InvalidSeal, Seal, SubjectTag};
 pub use subject::{Subject, SubjectError};

@@ -13,6 +13,7 @@ use crate::chain::Link;
 use crate::codec::CodecError;
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
 use crate::ids::CommitId;
+use crate::seal::Seal;
 use crate::subject::Subject;
 
 /// Appends commits and gives them back in order.
@@ -165,6 +166,8 @@ pub struct Undecodable {
     pub body: Vec<u8>,
     /// What its subject's chain needs of it: damage is still placed in the chain.
     pub link: Option<Link>,
+    /// Its seal.
+    pub seal: Seal,
     /// Why.
     pub error: CodecError,
 }
@@ -195,11 +198,27 @@ impl Delivery {
         }
     }
 
+    /// Its subject as it stands there.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Commit(recorded) => recorded.commit.subject.to_string(),
+            Self::Undecodable(message) => message.subject.clone(),
+        }
+    }
+
     /// The subject and what its chain needs; `None` on a subject without a chain.
     pub fn link(&self) -> Option<(String, Link)> {
         match self {
             Self::Commit(recorded) => Some((recorded.commit.subject.to_string(), recorded.link?)),
             Self::Undecodable(message) => Some((message.subject.clone(), message.link?)),
+        }
+    }
+
+    /// What to keep of it outside the log; `None` for a commit that was not read from one.
+    pub fn seal(&self) -> Option<Seal> {
+        match self {
+            Self::Commit(recorded) => recorded.seal,
+            Self::Undecodable(message) => Some(message.seal),
         }
     }
 

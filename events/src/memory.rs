@@ -16,6 +16,7 @@ use crate::ids::CommitId;
 use crate::log::{
     Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity,
 };
+use crate::seal::Seal;
 use crate::stored::Stored;
 use crate::subject::{Subject, is_chained};
 
@@ -50,11 +51,21 @@ impl MemoryMessage {
         }
     }
 
+    fn seal(&self) -> Seal {
+        let optional = [&self.traceparent, &self.chain].map(|text| text.as_deref().unwrap_or_default());
+        let texts = [self.id.as_str(), &self.time].into_iter().chain(optional);
+        Seal::of(
+            &self.subject,
+            texts.map(str::as_bytes).chain([self.body.as_slice()]),
+        )
+    }
+
     fn stored(&self, seq: u64) -> Stored<'_> {
         Stored {
             seq: StreamSeq(seq),
             content: self.content(),
             stamp: self.chain.as_deref(),
+            seal: self.seal(),
         }
     }
 }

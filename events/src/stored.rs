@@ -5,6 +5,7 @@ use crate::chain::{ChainStamp, Content, Link};
 use crate::codec::{CodecError, decode_body};
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
 use crate::log::{Delivery, Undecodable};
+use crate::seal::Seal;
 use crate::subject::is_chained;
 
 /// The attributes and the body, as bytes found them.
@@ -14,6 +15,8 @@ pub(crate) struct Stored<'a> {
     pub(crate) content: Content<'a>,
     /// What the chain header says.
     pub(crate) stamp: Option<&'a str>,
+    /// Over all of the message, as its driver keeps it.
+    pub(crate) seal: Seal,
 }
 
 impl Stored<'_> {
@@ -24,6 +27,7 @@ impl Stored<'_> {
                 seq: self.seq,
                 commit,
                 link,
+                seal: Some(self.seal),
             }),
             Err(error) => Delivery::Undecodable(Undecodable {
                 seq: self.seq,
@@ -31,6 +35,7 @@ impl Stored<'_> {
                 id: self.content.id.to_owned(),
                 body: self.content.body.to_vec(),
                 link,
+                seal: self.seal,
                 error,
             }),
         }

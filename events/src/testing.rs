@@ -35,6 +35,7 @@ pub fn given(commits: impl IntoIterator<Item = (Subject, Vec<Event>)>) -> Vec<Re
                 seq: StreamSeq(seq),
                 commit: Commit::new(id, subject, sample_time(), events),
                 link: None,
+                seal: None,
             }
         })
         .collect()

@@ -10,6 +10,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::database::{Db, DbConnection};
 use crate::error::{FoldError, Stage};
 use crate::fold::{events_in, fold_or_park, park};
+use crate::seals;
 use crate::tables::Tables;
 use crate::working_set::{Wanted, WorkingSet};
 
@@ -150,6 +151,7 @@ async fn fold_in_transaction(
         Make::Rows => fold_rows(&mut transaction.db(), batch).await?,
         Make::Parked => park_all(&mut transaction.db(), batch).await?,
     };
+    seals::keep(&mut transaction.db(), previous, batch).await?;
     transaction.commit().await?;
     Ok(Folded::Committed {
         checkpoint,

@@ -13,7 +13,7 @@ use sqlx::{
 };
 
 pub(crate) use bulk::{Cell, Keys, Kind, rows_with_keys, upsert};
-pub(crate) use query::{DbRow, query, query_per, query_text};
+pub(crate) use query::{DbRow, Query, query, query_per, query_text};
 
 /// Connections of one database.
 #[derive(Debug, Clone)]

@@ -100,7 +100,7 @@ impl From<TablesError> for FoldError {
     fn from(error: TablesError) -> Self {
         match error {
             TablesError::Database(error) => error.into(),
-            TablesError::ReaderInTheWay => Self::retry(error.to_string(), error),
+            TablesError::ReaderInTheWay | TablesError::CopyInUse => Self::retry(error.to_string(), error),
             TablesError::Address { .. }
             | TablesError::Open { .. }
             | TablesError::NewerSchema { .. }

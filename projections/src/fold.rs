@@ -23,7 +23,7 @@ use crate::schema::{ChainHead, Parked};
 use crate::working_set::WorkingSet;
 
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
-pub(crate) const FOLD_VERSION: u32 = 3;
+pub(crate) const FOLD_VERSION: u32 = 4;
 
 /// Characters of a reason kept with a parked commit.
 const REASON_CHARS_MAX: usize = 500;
@@ -102,10 +102,7 @@ pub(crate) fn fold_delivery(set: &mut WorkingSet, delivery: &Delivery) -> Result
 
 /// Notes that `delivery` could not be folded.
 pub(crate) fn park(set: &mut WorkingSet, delivery: &Delivery, stage: Stage, reason: &str) {
-    let subject = match delivery {
-        Delivery::Commit(recorded) => recorded.commit.subject.to_string(),
-        Delivery::Undecodable(message) => message.subject.clone(),
-    };
+    let subject = delivery.subject();
     tracing::warn!(
         stream.seq = delivery.seq().0,
         subject,

@@ -18,11 +18,8 @@ pub(crate) async fn find(
     let Some(checkpoint) = checkpoint else {
         return Ok(None);
     };
-    if !checkpoint.is_of(&state.identity) {
-        return Ok(Some(format!(
-            "the tables were folded from stream {} made {}, this is {} made {}",
-            checkpoint.stream_name, checkpoint.stream_created, state.identity.name, state.identity.created
-        )));
+    if let Some(other) = other_stream(Some(checkpoint), state) {
+        return Ok(Some(other));
     }
     if state.last_seq < checkpoint.seq {
         return Ok(Some(format!(
@@ -42,6 +39,15 @@ pub(crate) async fn find(
     )))
 }
 
+/// Why the log cannot be compared with what `checkpoint` stands for at all: it is another stream.
+pub(crate) fn other_stream(checkpoint: Option<&Checkpoint>, state: &LogState) -> Option<String> {
+    let checkpoint = checkpoint.filter(|checkpoint| !checkpoint.is_of(&state.identity))?;
+    Some(format!(
+        "the tables were folded from stream {} made {}, this is {} made {}",
+        checkpoint.stream_name, checkpoint.stream_created, state.identity.name, state.identity.created
+    ))
+}
+
 /// Halts when the log is another one.
 pub(crate) async fn check(
     log: &dyn EventLog,
@@ -50,8 +56,13 @@ pub(crate) async fn check(
 ) -> Result<(), FoldError> {
     match find(log, checkpoint, state).await? {
         None => Ok(()),
-        Some(fork) => Err(FoldError::halt(format!(
-            "{fork}; check that this is the right log, then run `dramatis rebuild` to fold the tables from it"
-        ))),
+        Some(fork) => Err(refused(&fork)),
     }
+}
+
+/// What is to be done about it.
+pub(crate) fn refused(fork: &str) -> FoldError {
+    FoldError::halt(format!(
+        "{fork}; check that this is the right log, then run `dramatis rebuild` to fold the tables from it"
+    ))
 }

@@ -10,6 +10,7 @@
 //!
 //! rebuild:  log from 1 ──▶ copy beside the tables ──▶ what differs and the checkpoint replaced in one transaction
 //! verify:   log from 1 ──▶ copy beside the tables ──▶ checksums compared at the live checkpoint, differing rows named
+//!                                                     seals compared, changed or missing commits named
 //! ```
 //!
 //! The tables are in a SQLite file ([`Tables::open`]) or in a Postgres schema ([`Tables::connect`]): the same rows, and
@@ -53,12 +54,13 @@ mod row;
 mod schema;
 mod scratch;
 mod scrub;
+mod seals;
 mod swap;
 mod tables;
 mod verify;
 mod working_set;
 
-pub use chain::{ChainBreakAt, ChainReport};
+pub use chain::{BreakKind, ChainBreakAt, ChainReport};
 pub use checkpoint::Checkpoint;
 pub use checksum::TableChecksum;
 pub use error::{FoldError, Stage};

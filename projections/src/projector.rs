@@ -182,6 +182,7 @@ impl Projector {
                 commits_max: self.batch_commits_max,
                 log_end: following.state.last_seq,
                 is_bounded: false,
+                parks_newer: false,
                 age_max: BATCH_AGE_MAX,
                 silence: self.silence,
             };

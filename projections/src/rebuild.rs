@@ -12,6 +12,7 @@ use crate::checksum::TableChecksum;
 use crate::error::FoldError;
 use crate::fork;
 use crate::scratch::{Folding, Scratch};
+use crate::seals;
 use crate::swap::swap;
 use crate::tables::Tables;
 
@@ -100,6 +101,7 @@ pub async fn rebuild_with(
         log,
         clock,
         cancel: &options.cancel,
+        parks_newer: false,
         progress,
     };
     if let Some(until) = options.until {
@@ -145,8 +147,11 @@ async fn fold_and_swap(
                 .next_after(scratch.seq())
                 .await?
                 .is_none_or(|next| next.seq() > live_seq);
+        // Before the swap, which takes the log for what it is and replaces the seals by its own.
+        let comparable = live.as_ref().filter(|_| is_reached);
+        let chain = held_against_seals(scratch, folding.log, tables, comparable).await?;
         if swap(tables, scratch, live.filter(|_| is_reached).as_ref()).await? {
-            return report(scratch, None).await;
+            return report(scratch, None, chain).await;
         }
     }
     Err(FoldError::Retry {
@@ -156,14 +161,36 @@ async fn fold_and_swap(
     })
 }
 
-async fn report(scratch: &mut Scratch, copy: Option<String>) -> Result<RebuildReport, FoldError> {
+/// What the chains say of the log, and the seals that `live` tables kept of the same one.
+async fn held_against_seals(
+    scratch: &Scratch,
+    log: &dyn EventLog,
+    tables: &Tables,
+    live: Option<&Checkpoint>,
+) -> Result<ChainReport, FoldError> {
+    let chain = ChainReport::of(&scratch.audit());
+    if live.is_none() || fork::other_stream(live, &log.state().await?).is_some() {
+        return Ok(chain);
+    }
+    let until = Checkpoint::seq_of(live);
+    let mut kept = tables.readers().snapshot().await?;
+    let mut folded = scratch.tables().readers().acquire().await?;
+    let compared = seals::compare(&mut kept.db(), &mut folded.db(), until).await?;
+    chain.with_seals(&compared, log, &mut kept.db()).await
+}
+
+async fn report(
+    scratch: &Scratch,
+    copy: Option<String>,
+    chain: ChainReport,
+) -> Result<RebuildReport, FoldError> {
     Ok(RebuildReport {
         events: scratch.events(),
         seq: scratch.seq(),
         resumed_from: scratch.began_at(),
         copy,
         tables: scratch.tables().checksums().await?,
-        chain: scratch.take_audit(),
+        chain,
     })
 }
 
@@ -183,7 +210,8 @@ async fn copy_until(
     }
     let made = scratch.tables().location().clone();
     let place = tables.location().copy(&format!("as-of-{}", scratch.seq()));
-    let report = report(&mut scratch, Some(place.to_string())).await?;
+    let chain = ChainReport::of(&scratch.audit());
+    let report = report(&scratch, Some(place.to_string()), chain).await?;
     let guard = scratch.close().await;
     made.rename_to(&place).await?;
     guard.remove().await;

@@ -134,6 +134,10 @@ folded_tables! {
         stage: String,
         reason: String,
     }
+    ErasedSubject in "erased_subjects", key (subject): String {
+        subject: String,
+        seq: i64,
+    }
     ChainHead in "chain_heads", key (subject): String {
         subject: String,
         seq: i64,
@@ -156,7 +160,7 @@ mod tests {
              FROM sqlite_schema AS tables
              JOIN pragma_table_info(tables.name) AS columns
              WHERE tables.type = 'table'
-               AND tables.name NOT IN ('_sqlx_migrations', 'projection_checkpoints')
+               AND tables.name NOT IN ('_sqlx_migrations', 'projection_checkpoints', 'log_seals')
              ORDER BY tables.name, columns.cid",
         )
         .fetch_all(tables.readers())

@@ -6,12 +6,11 @@ mod indexes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use events::{ChainAudit, Clock, Delivery, EventLog, LogError, LogState, StreamSeq};
+use events::{AuditReport, ChainAudit, Clock, Delivery, EventLog, LogError, LogState, StreamSeq};
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, Then, fold_batch};
-use crate::chain::ChainReport;
 use crate::checkpoint::Checkpoint;
 use crate::error::FoldError;
 use crate::fold::FOLD_VERSION;
@@ -39,8 +38,19 @@ const COMMITS_PER_PARKED: u64 = 100;
 fn rebuild_name() -> String {
     format!("rebuild-{FOLD_VERSION}")
 }
-/// What the names of all copies begin with; others beside the tables are not ours to sweep.
-const COPY_PREFIXES: [&str; 3] = ["rebuild-", "scratch-", "until-"];
+/// What the names of copies in the making begin with; others beside the tables are not ours to sweep.
+const MAKING_PREFIXES: &[&str] = &["rebuild-", "scratch-", "until-"];
+/// What the names of all copies begin with, finished ones of the past included.
+const COPY_PREFIXES: &[&str] = &["rebuild-", "scratch-", "until-", "as-of-"];
+
+/// What sweeping leaves where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// What a rebuild goes on with, and copies of the past that were asked for.
+    Wanted,
+    /// Nothing that nobody is at.
+    Nothing,
+}
 
 /// Makes names of several copies in one process differ.
 static COPIES: AtomicU64 = AtomicU64::new(0);
@@ -69,13 +79,15 @@ pub(crate) struct Folding<'a> {
     pub(crate) log: &'a dyn EventLog,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) cancel: &'a CancellationToken,
+    /// Whether commits of a newer program are parked in the copy, which is only looked at then.
+    pub(crate) parks_newer: bool,
     pub(crate) progress: OnProgress<'a>,
 }
 
 impl Scratch {
     /// An empty copy beside `live` that nobody else uses.
     pub(crate) async fn fresh(live: &Location, purpose: &str) -> Result<Self, FoldError> {
-        Self::sweep(live, Some(&rebuild_name())).await?;
+        Self::sweep(live, Leave::Wanted).await?;
         loop {
             let number = COPIES.fetch_add(1, Ordering::Relaxed);
             let location = live.copy(&format!("{purpose}-{}-{number}", std::process::id()));
@@ -104,7 +116,7 @@ impl Scratch {
                 source: None,
             });
         };
-        Self::sweep(live, Some(&rebuild_name())).await?;
+        Self::sweep(live, Leave::Wanted).await?;
         if start_over {
             location.remove().await?;
         }
@@ -142,20 +154,27 @@ impl Scratch {
         })
     }
 
-    /// Removes copies whose process is gone, but for the one named `kept`.
-    pub(crate) async fn sweep(live: &Location, kept: Option<&str>) -> Result<(), sqlx::Error> {
-        for name in live.copies(&COPY_PREFIXES).await? {
+    /// Removes copies that nobody is at, but for what is to be left; says whether somebody is at one.
+    pub(crate) async fn sweep(live: &Location, leave: Leave) -> Result<bool, sqlx::Error> {
+        let prefixes = match leave {
+            Leave::Wanted => MAKING_PREFIXES,
+            Leave::Nothing => COPY_PREFIXES,
+        };
+        let mut is_any_in_use = false;
+        for name in live.copies(prefixes).await? {
             let location = live.copy(&name);
-            if kept == Some(name.as_str()) {
+            if leave == Leave::Wanted && name == rebuild_name() {
                 continue;
             }
             if let Some(guard) = Guard::take(&location).await? {
                 tracing::info!(copy = %location, "removing a copy that was left behind");
                 location.remove().await?;
                 guard.remove().await;
+            } else {
+                is_any_in_use = true;
             }
         }
-        Ok(())
+        Ok(is_any_in_use)
     }
 
     pub(crate) fn tables(&self) -> &Tables {
@@ -220,6 +239,7 @@ impl Scratch {
             commits_max: BATCH_COMMITS_MAX,
             log_end: state.last_seq,
             is_bounded: true,
+            parks_newer: folding.parks_newer,
             age_max: BATCH_AGE_MAX,
             silence: SILENCE,
         };
@@ -292,9 +312,9 @@ impl Scratch {
         Ok((next, then?))
     }
 
-    /// What is wrong with the chains of the commits that were folded, as far as this copy has seen them.
-    pub(crate) fn take_audit(&mut self) -> ChainReport {
-        ChainReport::of(&std::mem::take(&mut self.audit).finish())
+    /// What the chains of the commits that were folded say, as far as this copy has seen them.
+    pub(crate) fn audit(&self) -> AuditReport {
+        self.audit.clone().finish()
     }
 
     /// Gives it the indexes that live tables have.

@@ -7,8 +7,10 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::database::{Db, query, query_text, sqlite};
 use crate::error::FoldError;
 use crate::location::Location;
+use crate::row::Row as _;
 use crate::schema::FOLDED_TABLES;
 use crate::scratch::Scratch;
+use crate::seals::SealBlock;
 use crate::tables::Tables;
 
 /// Names of live tables and copy within one connection.
@@ -49,7 +51,7 @@ pub(crate) async fn swap(
             query("LOCK TABLE projection_checkpoints IN SHARE ROW EXCLUSIVE MODE")
                 .execute(&mut db)
                 .await?;
-            for table in FOLDED_TABLES {
+            for table in FOLDED_TABLES.iter().chain([&SealBlock::TABLE]) {
                 query_text(format!("ANALYZE {copy}.{}", table.name))
                     .execute(&mut db)
                     .await?;
@@ -81,6 +83,8 @@ async fn replace(
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
         replace_table(db, names, table.name, table.key, &columns).await?;
     }
+    let seals = SealBlock::TABLE;
+    replace_table(db, names, seals.name, seals.key, &["block", "seals"]).await?;
     replace_table(
         db,
         names,

@@ -11,6 +11,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::{self, TableChecksum};
 use crate::database::{DbPool, postgres};
 use crate::location::Location;
+use crate::scratch::{Leave, Scratch};
 
 /// The database of folded tables. Clones share its connections; only the fold writes.
 #[derive(Clone, Debug)]
@@ -59,6 +60,9 @@ pub enum TablesError {
     /// The write-ahead log could not be emptied.
     #[error("a reader kept the tables' write-ahead log from being emptied; try again")]
     ReaderInTheWay,
+    /// A rebuild or a verification is at a copy of the tables, which is to go.
+    #[error("a rebuild or a verification of the tables is under way; try again when it has ended")]
+    CopyInUse,
     /// A query failed.
     #[error("the tables cannot be read: {0}")]
     Database(#[from] sqlx::Error),
@@ -81,7 +85,7 @@ impl Tables {
     /// [`TablesError::NewerSchema`] when a newer program has migrated it, [`TablesError::Open`] when it is not ours
     /// to open or not a database.
     pub async fn open(path: &Path) -> Result<Self, TablesError> {
-        Self::at(Location::File(path.to_owned())).await
+        Self::at_home(Location::File(path.to_owned())).await
     }
 
     /// Opens the tables in schema `dramatis` of the Postgres database at `url` (`postgres://…`), making schema and
@@ -102,7 +106,14 @@ impl Tables {
             server: Arc::new(server),
             schema: postgres::SCHEMA.to_owned(),
         };
-        Self::at(location).await
+        Self::at_home(location).await
+    }
+
+    /// Opens live tables, and removes the copies beside them that a killed process left.
+    async fn at_home(location: Location) -> Result<Self, TablesError> {
+        let tables = Self::at(location).await?;
+        Scratch::sweep(tables.location(), Leave::Wanted).await?;
+        Ok(tables)
     }
 
     pub(crate) async fn at(location: Location) -> Result<Self, TablesError> {

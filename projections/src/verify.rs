@@ -14,6 +14,7 @@ use crate::rebuild::Progress;
 use crate::row::FoldedTable;
 use crate::schema::FOLDED_TABLES;
 use crate::scratch::{Folding, Scratch};
+use crate::seals;
 use crate::tables::Tables;
 
 /// Differing rows named per table.
@@ -26,8 +27,7 @@ pub struct VerifyReport {
     pub seq: StreamSeq,
     /// Every folded table.
     pub tables: Vec<TableComparison>,
-    /// Whether the commits in the log are the ones that were written. The newest link of each chain is among the
-    /// tables, outside the log: a chain that was written anew from end to end shows as a difference there.
+    /// Whether the commits in the log are the ones that were written.
     pub chain: ChainReport,
 }
 
@@ -54,7 +54,7 @@ impl VerifyReport {
 /// Folds the log into a copy up to where the live tables are, and compares. The live tables may go on meanwhile.
 ///
 /// # Errors
-/// [`FoldError::Halt`] when the tables were folded from another log, so that there is nothing to compare them with;
+/// [`FoldError::Halt`] when the tables were folded from another stream, so that there is nothing to compare them with;
 /// [`FoldError::Retry`] when log or database do not answer for long, or the tables were rebuilt meanwhile.
 pub async fn verify(
     log: &dyn EventLog,
@@ -67,6 +67,7 @@ pub async fn verify(
         log,
         clock,
         cancel: &CancellationToken::new(),
+        parks_newer: true,
         progress,
     };
     let outcome = verify_with(&mut scratch, &mut folding, tables).await;
@@ -80,7 +81,12 @@ async fn verify_with(
     tables: &Tables,
 ) -> Result<VerifyReport, FoldError> {
     let live = tables.checkpoint().await?;
-    fork::check(folding.log, live.as_ref(), &folding.log.state().await?).await?;
+    let state = folding.log.state().await?;
+    if let Some(other) = fork::other_stream(live.as_ref(), &state) {
+        return Err(fork::refused(&other));
+    }
+    // A log that lost its end is no reason to stop: it is what is to be named.
+    let fork = fork::find(folding.log, live.as_ref(), &state).await?;
     scratch
         .fold_until(folding, Checkpoint::seq_of(live.as_ref()))
         .await?;
@@ -89,7 +95,7 @@ async fn verify_with(
     // on writing is not held up by it. What it did while the copy was folded is little, so the snapshot is not old.
     let mut snapshot = tables.readers().snapshot().await?;
     let pinned = Checkpoint::seq_of(checkpoint::read(&mut snapshot.db()).await?.as_ref());
-    if pinned < scratch.seq() {
+    if pinned < Checkpoint::seq_of(live.as_ref()) {
         let reason = "the tables were rebuilt while they were compared; try again".to_owned();
         return Err(FoldError::Retry { reason, source: None });
     }
@@ -100,10 +106,15 @@ async fn verify_with(
     for table in FOLDED_TABLES {
         comparisons.push(compare(table, &mut snapshot.db(), &mut folded.db()).await?);
     }
+    let compared = seals::compare(&mut snapshot.db(), &mut folded.db(), pinned).await?;
+    let chain = ChainReport::of(&scratch.audit())
+        .with_seals(&compared, folding.log, &mut snapshot.db())
+        .await?
+        .with_end(pinned, fork);
     Ok(VerifyReport {
         seq: pinned,
         tables: comparisons,
-        chain: scratch.take_audit(),
+        chain,
     })
 }
 

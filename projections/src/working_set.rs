@@ -12,7 +12,9 @@ mod load;
 mod wanted;
 mod write;
 
-use crate::schema::{ChainHead, Feedback, GatewayCall, Parked, Persona, Record, Refusal, Session, Tick};
+use crate::schema::{
+    ChainHead, ErasedSubject, Feedback, GatewayCall, Parked, Persona, Record, Refusal, Session, Tick,
+};
 
 pub(crate) use actions::Actions;
 pub(crate) use held::Held;
@@ -31,6 +33,7 @@ pub(crate) struct WorkingSet {
     pub(crate) refusals: Held<Refusal>,
     pub(crate) calls: Held<GatewayCall>,
     pub(crate) parked: Held<Parked>,
+    pub(crate) erased_subjects: Held<ErasedSubject>,
     pub(crate) chain_heads: Held<ChainHead>,
     erasures: Vec<Erasure>,
     /// How many of them were there before the commit that is being folded.
@@ -76,6 +79,7 @@ impl WorkingSet {
         self.refusals.settle();
         self.calls.settle();
         self.parked.settle();
+        self.erased_subjects.settle();
         self.chain_heads.settle();
         self.erasures_settled = self.erasures.len();
     }
@@ -91,6 +95,7 @@ impl WorkingSet {
         self.refusals.revert();
         self.calls.revert();
         self.parked.revert();
+        self.erased_subjects.revert();
         self.chain_heads.revert();
         self.erasures.truncate(self.erasures_settled);
     }

@@ -4,6 +4,8 @@
 //! A test that cannot find it fails: it must never pass by running nothing.
 
 mod postgres;
+mod stream_files;
+mod tampering;
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -13,6 +15,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub use postgres::Postgres;
+pub use stream_files::{StoredRecord, StreamFiles};
+pub use tampering::{Tampered, Tampering};
 
 /// How long a server may take to answer after its start.
 const READY_WITHIN: Duration = Duration::from_secs(10);

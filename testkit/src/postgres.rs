@@ -170,7 +170,8 @@ impl Postgres {
         command
     }
 
-    fn data_dir(&self) -> PathBuf {
+    /// The folder of its files.
+    pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 

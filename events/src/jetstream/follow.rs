@@ -21,6 +21,8 @@ const BATCH: i64 = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Looks after which it asks whether the log has more.
 const LOOKS_PER_QUESTION: u32 = 20;
+/// Connections lost without a message between them, after which the next message is looked at.
+const OPENED_IN_VAIN_MAX: u32 = 2;
 /// Pause after a consumer could not be opened.
 const BACKOFF: Duration = Duration::from_millis(250);
 
@@ -32,6 +34,8 @@ struct Follower {
     at: StreamSeq,
     /// The connection its consumer was opened on.
     connects: u64,
+    /// Consumers opened since the last message.
+    opened_in_vain: u32,
     messages: BoxStream<'static, Result<Delivery, LogError>>,
 }
 
@@ -47,6 +51,7 @@ impl JetStreamLog {
             filter: filter.to_owned(),
             at: after,
             connects: self.connects(),
+            opened_in_vain: 0,
             messages: self.consume(filter, after).await?,
         };
         let deliveries = stream::unfold(follower, |mut follower| async move {
@@ -92,13 +97,18 @@ impl Follower {
         loop {
             match tokio::time::timeout(LOOK_EVERY, self.messages.next()).await {
                 Ok(Some(Ok(delivery))) if delivery.seq() > self.at => {
-                    self.at = delivery.seq();
+                    (self.at, self.opened_in_vain) = (delivery.seq(), 0);
                     return Ok(delivery);
                 }
                 Ok(Some(Err(error))) => return Err(error),
                 // It began anew from where it had begun once, or ended.
                 Ok(Some(Ok(_)) | None) => self.open().await?,
-                Err(_) if self.log.connects() != self.connects => self.open().await?,
+                Err(_) if self.log.connects() != self.connects => {
+                    if let Some(damaged) = self.damaged_next().await {
+                        return Ok(damaged);
+                    }
+                    self.open().await?;
+                }
                 Err(_) => {
                     looks += 1;
                     if looks % LOOKS_PER_QUESTION == 0 && self.has_more().await {
@@ -132,6 +142,19 @@ impl Follower {
                 Err(error)
             }
         }
+    }
+
+    /// The message that the client drops its connection over each time it arrives, if that is what happens. It is
+    /// passed over then; nobody could read on otherwise.
+    async fn damaged_next(&mut self) -> Option<Delivery> {
+        self.opened_in_vain += 1;
+        if self.opened_in_vain < OPENED_IN_VAIN_MAX {
+            return None;
+        }
+        let damaged = self.log.damaged_after(&self.filter, self.at).await?;
+        (self.at, self.opened_in_vain) = (damaged.seq(), 0);
+        self.open().await.ok();
+        Some(damaged)
     }
 
     async fn has_more(&mut self) -> bool {

@@ -9,6 +9,7 @@ use crate::chain::{ChainStamp, Content, ContentHash};
 use crate::codec::{COMMIT_TYPE, encode_body};
 use crate::commit::{Commit, StreamSeq};
 use crate::log::{Delivery, LogError};
+use crate::seal::Seal;
 use crate::stored::Stored;
 use crate::subject::is_chained;
 
@@ -127,6 +128,21 @@ pub(super) fn delivery_of_message(message: &jetstream::Message) -> Result<Delive
     ))
 }
 
+/// Over every header, ours or not. The client gives their names in no order.
+fn seal(subject: &str, headers: &HeaderMap, body: &[u8]) -> Seal {
+    let mut named: Vec<(&[u8], &[HeaderValue])> = headers
+        .iter()
+        .map(|(name, values)| (name.as_ref(), values.as_slice()))
+        .collect();
+    named.sort_unstable_by_key(|(name, _)| *name);
+    let parts = named.into_iter().flat_map(|(name, values)| {
+        values
+            .iter()
+            .flat_map(move |value| [name, value.as_str().as_bytes()])
+    });
+    Seal::of(subject, parts.chain([body]))
+}
+
 fn read(seq: u64, subject: &str, headers: &HeaderMap, body: &[u8]) -> Delivery {
     let text = |name| headers.get(name).map(HeaderValue::as_str);
     let stored = Stored {
@@ -139,6 +155,7 @@ fn read(seq: u64, subject: &str, headers: &HeaderMap, body: &[u8]) -> Delivery {
             body,
         },
         stamp: text(CHAIN),
+        seal: seal(subject, headers, body),
     };
     stored.read()
 }

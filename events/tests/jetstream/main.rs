@@ -8,6 +8,7 @@
 )]
 
 mod append;
+mod damaged;
 mod erase;
 mod fitness;
 mod follow;

@@ -26,6 +26,8 @@ pub(crate) struct Gather<'a> {
     pub(crate) log_end: StreamSeq,
     /// Whether the stream ends by itself where nothing more is wanted.
     pub(crate) is_bounded: bool,
+    /// Whether what a newer program wrote is parked with the rest that cannot be read, instead of ending the stream.
+    pub(crate) parks_newer: bool,
     /// How long a batch stays open while more is known to come.
     pub(crate) age_max: Duration,
     /// How long to wait for a first commit.
@@ -67,7 +69,7 @@ impl Gather<'_> {
             if item.is_none() && self.is_bounded {
                 return (batch, Ok(Then::Reached));
             }
-            match readable(item) {
+            match readable(item, self.parks_newer) {
                 // Sent again after a reconnect.
                 Ok(delivery) if delivery.seq() <= at => {}
                 Ok(delivery) => {
@@ -97,11 +99,16 @@ impl Gather<'_> {
 }
 
 /// A delivery that may be folded or parked. What a newer program wrote may be neither: it waits for an upgrade.
-fn readable(item: Option<Result<Delivery, LogError>>) -> Result<Delivery, FoldError> {
+fn readable(item: Option<Result<Delivery, LogError>>, parks_newer: bool) -> Result<Delivery, FoldError> {
     match item {
-        Some(Ok(Delivery::Undecodable(message))) if matches!(message.error, CodecError::Newer { .. }) => Err(
-            FoldError::halt(format!("commit {}: {}", message.seq, message.error)),
-        ),
+        Some(Ok(Delivery::Undecodable(message)))
+            if !parks_newer && matches!(message.error, CodecError::Newer { .. }) =>
+        {
+            Err(FoldError::halt(format!(
+                "commit {}: {}",
+                message.seq, message.error
+            )))
+        }
         Some(Ok(delivery)) => Ok(delivery),
         Some(Err(error)) => Err(error.into()),
         None => Err(LogError::Unavailable("the stream ended".to_owned()).into()),

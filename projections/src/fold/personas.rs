@@ -5,7 +5,7 @@ use events::{Cadence, PersonaDescription, PersonaErased, PersonaHalted, Subject,
 use super::{Place, must_fit_key};
 use crate::column::{bigint, json_text};
 use crate::error::FoldError;
-use crate::schema::Persona;
+use crate::schema::{ErasedSubject, Persona};
 use crate::working_set::WorkingSet;
 
 /// Enrolled or revised: the event holds the whole description, so both set all of it. What an earlier enrolment
@@ -68,14 +68,20 @@ pub(super) fn erased(
 ) -> Result<(), FoldError> {
     place.is_about_persona(&erased.persona_id)?;
     set.erase_persona(erased.persona_id.as_str());
-    set.erase_parked(&place.subject.to_string());
     // Of its chain nothing is left but this commit, which its erasure is about to make the first.
     set.erase_chain_head(&place.subject.to_string());
     let user = UserId::from(erased.persona_id.clone());
-    set.erase_parked(&Subject::Session(user).to_string());
+    let mut subjects = vec![place.subject.clone(), Subject::Session(user)];
     for space in &erased.spaces {
         set.erase_space(space.as_str());
-        set.erase_parked(&Subject::Record(space.clone()).to_string());
+        subjects.push(Subject::Record(space.clone()));
+    }
+    for subject in subjects {
+        let subject = subject.to_string();
+        set.erase_parked(&subject);
+        // From now on nobody misses commits there.
+        let seq = bigint(place.seq.0);
+        set.erased_subjects.put(ErasedSubject { subject, seq });
     }
     Ok(())
 }

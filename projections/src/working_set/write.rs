@@ -31,6 +31,7 @@ impl WorkingSet {
         upsert(db, self.refusals.into_changed()).await?;
         upsert(db, self.calls.into_changed()).await?;
         upsert(db, self.parked.into_changed()).await?;
+        upsert(db, self.erased_subjects.into_changed()).await?;
         upsert(db, self.chain_heads.into_changed()).await?;
         Ok(())
     }

@@ -372,10 +372,13 @@ async fn erasing_a_persona_leaves_none_of_its_rows_and_all_of_everyone_elses() {
     commits.push((Subject::Session(id("anna")), vec![closed.into()]));
     let (bench, _) = Bench::folded(commits).await;
 
-    assert_eq!(
-        bench.tables.checksums().await.unwrap(),
-        only_ben.tables.checksums().await.unwrap()
-    );
+    let mut left = bench.tables.checksums().await.unwrap();
+    let mut expected = only_ben.tables.checksums().await.unwrap();
+    for checksums in [&mut left, &mut expected] {
+        // The subjects it had, by its ids alone.
+        checksums.retain(|table| table.table != "erased_subjects");
+    }
+    assert_eq!(left, expected);
     let counts = only_ben.tables.counts().await.unwrap();
     assert_eq!(
         (counts.personas, counts.actions, counts.feedback, counts.ticks),

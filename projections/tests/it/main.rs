@@ -8,6 +8,7 @@
 
 mod calls;
 mod crash;
+mod erased;
 mod folds;
 mod fork;
 mod histories;
@@ -20,4 +21,5 @@ mod rebuild;
 mod scrub;
 mod standby;
 mod support;
+mod tampered;
 mod verify;

@@ -53,14 +53,20 @@ pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out)
                 ))?;
             }
         }
+        if report.chain.holds() {
+            let mark = out.paint().green("✓");
+            out.text(format!(
+                "  {mark} {:<22} {:>9} commits are the ones that were folded, {} links hold",
+                "log", report.chain.sealed, report.chain.links
+            ))?;
+        }
         print_breaks(&report.chain, out)?;
     }
     if !report.chain.holds() {
-        return Err(CommandError::Failed(
-            "commits in the log are not the ones that were written; a rebuild does not mend that: bring the log back from \
-             a backup"
-                .to_owned(),
-        ));
+        return Err(CommandError::Failed(format!(
+            "the log is not what was written at {} places; a rebuild does not mend that: bring the log back from a backup",
+            report.chain.breaks_total
+        )));
     }
     if report.agrees() {
         return Ok(());
@@ -70,7 +76,7 @@ pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out)
     ))
 }
 
-/// Names the places where chains do not hold.
+/// Names the places where the log is not what was written.
 ///
 /// # Errors
 /// When stdout cannot be written to.

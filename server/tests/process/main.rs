@@ -17,3 +17,4 @@ mod postgres;
 mod rebuilds;
 mod refusals;
 mod seed_and_cleanup;
+mod tampered;

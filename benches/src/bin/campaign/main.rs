@@ -11,6 +11,7 @@ mod log_view;
 mod report;
 mod strangers;
 mod table_view;
+mod tamper;
 mod tokens;
 mod trial;
 
@@ -40,6 +41,8 @@ enum Campaign {
     Tokens(TrialArgs),
     /// Give every parser of what strangers send anything at all; none may panic or hang
     Fuzz(FuzzArgs),
+    /// Change stored messages behind the server's back; `verify` must name every place, and nothing else
+    Tamper(TamperArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,6 +72,19 @@ struct FuzzArgs {
     /// One parser alone: body, headers, token, policy, cursor or field
     #[arg(long, value_name = "PARSER")]
     only: Option<String>,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct TamperArgs {
+    /// Rounds, each with one change
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
     /// What all random choices follow from [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
@@ -122,12 +138,28 @@ fn main() -> anyhow::Result<ExitCode> {
             let trial = runtime.block_on(tokens::run(&args.program, args.rounds, seed))?;
             trial.print(args.json)
         }
+        Campaign::Tamper(args) => runtime.block_on(tamper(args)),
         // It has a runtime of its own, one token at a time.
         Campaign::Fuzz(args) => {
             let seed = args.seed.unwrap_or_else(chosen_seed);
             fuzz::run(args.rounds, seed, args.only.as_deref())?.print(args.json)
         }
     }
+}
+
+async fn tamper(args: TamperArgs) -> anyhow::Result<ExitCode> {
+    let seed = args.seed.unwrap_or_else(chosen_seed);
+    let report = tokio::select! {
+        report = tamper::run(args.rounds, seed) => report?,
+        // The server that was running is ended as the trial is dropped.
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+    };
+    report.print(args.json)?;
+    Ok(if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn kill_campaign(args: KillArgs) -> anyhow::Result<ExitCode> {
