@@ -178,6 +178,7 @@ impl Gateway {
             background.clone(),
             stop.clone(),
         );
+        let mounts = Mounts::new(&settings.mounts, clock.clone())?;
         let inner = Arc::new(Inner {
             calls,
             metadata_url: format!("{public_url}{METADATA_PATH}/mcp"),
@@ -191,7 +192,7 @@ impl Gateway {
             ),
             seal,
             nobody: short::nobody(&background, &stop),
-            annex,
+            annex: annex.or_else(|| mounts.annex()),
             listeners: Listeners::default(),
             identity,
             log,
@@ -201,7 +202,7 @@ impl Gateway {
             records,
             policy: LivePolicy::new(settings.policy.rules.clone(), settings.policy.file.clone()),
             rates: Windows::default(),
-            mounts: Mounts::new(&settings.mounts, clock.clone())?,
+            mounts,
             is_draining: AtomicBool::new(false),
             under_way: TaskTracker::new(),
             listening: TaskTracker::new(),

@@ -17,6 +17,7 @@
 //! * No child process outlives us.
 
 mod address;
+mod annex;
 mod breaker;
 mod call;
 mod child;
@@ -41,11 +42,14 @@ pub use self::mount::MountSnapshot;
 pub use self::pins::{Pin, PinFile};
 pub use self::settings::{MountSettings, MountsSettings, ToolOverride, Trust, Upstream};
 
+use self::annex::PassedThrough;
 use self::child::Children;
 use self::mount::Mount;
 use self::sessions::Whose;
+use crate::annex::Annex;
 use crate::error::GatewayError;
 use crate::gateway::Inner;
+use crate::notices::Change;
 
 /// How often is looked whether something is to be done.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -147,6 +151,12 @@ impl Mounts {
         }
     }
 
+    /// The rest of the protocol of the one server that keeps its own names, if there is one.
+    pub(crate) fn annex(&self) -> Option<Arc<dyn Annex>> {
+        let mount = self.all.iter().find(|mount| mount.settings.prefix.is_empty())?;
+        Some(Arc::new(PassedThrough(mount.clone())))
+    }
+
     /// Names of the servers that are away.
     pub(crate) fn degraded(&self) -> Vec<&str> {
         let away = self.all.iter().filter(|mount| !mount.is_up());
@@ -224,13 +234,19 @@ impl Keeper {
             let Some(inner) = self.inner.upgrade() else { return };
             if is_other {
                 inner.mounts.publish(&inner);
+                inner.announce(&Change::Tools, None).await;
             }
             drop(inner);
             self.mount.sessions.close_rested(self.session_idle).await;
+            let mut changes = self.mount.changes.lock().await;
             // Whichever is first; a look given up loses nothing.
             tokio::select! {
                 () = self.clock.sleep(LOOK_EVERY) => {}
                 () = self.mount.tools_changed.notified() => asked_at = None,
+                Some((change, user)) = changes.recv() => {
+                    let Some(inner) = self.inner.upgrade() else { return };
+                    inner.announce(&change, user.as_ref()).await;
+                }
             }
         }
     }

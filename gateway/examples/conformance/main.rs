@@ -1,6 +1,9 @@
 //! The gateway with the fixtures that the official MCP conformance suite asks for, behind its own door: tokens, owners
 //! and policy as always. It is an example and not part of the program: nobody can reach the fixtures in production.
 //!
+//! With `--mount URL FILE` it has no fixtures of its own: it mounts the server at URL, which keeps its own names, with
+//! the credentials in FILE, and passes everything through.
+//!
 //! It listens on a free port of the loopback interface, prints one line of JSON with its address and a token, and
 //! serves until it is ended. `deploy/conformance/run` runs the suite against it.
 #![allow(
@@ -18,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::{MemoryLog, SystemClock, SystemIds};
-use gateway::{Gateway, GatewaySettings, PolicyRules, ToolRegistry};
+use gateway::{Annex, Gateway, GatewaySettings, MountSettings, PolicyRules, ToolRegistry, Upstream};
 use identity::{
     AccountKind, Identity, IdentitySettings, KeyEncryptionKey, PasswordCost, Registration, Role, Tier,
 };
@@ -68,22 +71,37 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     // The suite calls some tools often, and several rounds come within one window.
     settings.policy.rules = PolicyRules::built_in().with_calls_per_window(1_000);
-    let fixtures = Arc::new(Fixtures::default());
+    let (registry, annex): (_, Option<Arc<dyn Annex>>) = if let Some(mount) = mount() {
+        settings.mounts.mounts = vec![mount];
+        settings.mounts.folder = dir.path().join("mounts");
+        (ToolRegistry::built_in()?, None)
+    } else {
+        let fixtures = Arc::new(Fixtures::default());
+        (ToolRegistry::built_in_and(tools::all(&fixtures))?, Some(fixtures))
+    };
     let gateway = Gateway::with_registry(
-        ToolRegistry::built_in_and(tools::all(&fixtures))?,
-        settings,
-        identity,
-        log,
-        tables,
-        handle,
-        clock,
-        ids,
-        Some(fixtures),
+        registry, settings, identity, log, tables, handle, clock, ids, annex,
     )?;
+    gateway.mounts_settled(Duration::from_secs(10)).await;
     let told = serde_json::json!({"url": format!("{public_url}/mcp"), "token": token.expose_secret()});
     println!("{told}");
     axum::serve(listener, gateway.router()).await?;
     stop.cancel();
     folding.await??;
     Ok(())
+}
+
+/// The server to mount, where one is named.
+fn mount() -> Option<MountSettings> {
+    let mut arguments = std::env::args()
+        .skip_while(|argument| argument != "--mount")
+        .skip(1);
+    let (url, credentials) = (arguments.next()?, arguments.next()?);
+    let mount = MountSettings::new("upstream", Upstream::Http { url });
+    Some(MountSettings {
+        prefix: String::new(),
+        auth_file: Some(credentials.into()),
+        allow_private_addresses: true,
+        ..mount
+    })
 }

@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, Notify};
 use super::address::{self, AddressError, Lookup};
 use super::child::{ChildError, Children, Group};
 use super::http_client::HttpClient;
-use super::relay::{Lines, Relay};
+use super::relay::{Heard, Lines, Relay};
 use super::settings::{MountSettings, Upstream};
 
 /// How long a handshake may take.
@@ -59,12 +59,14 @@ pub(super) enum OpenError {
 }
 
 /// Whom a session with a server is opened for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct OnBehalf {
     /// What its client can do for the server. Nothing, where there is no client that could be asked.
     pub(super) capabilities: ClientCapabilities,
     /// Whether its client speaks the revision with sessions, so that the server had better speak it too.
     pub(super) is_in_session: bool,
+    /// Who is told of what changes at the server.
+    pub(super) heard: Heard,
 }
 
 /// An open session with a server.
@@ -86,7 +88,7 @@ impl Connection {
     ) -> Result<Self, OpenError> {
         let implementation = Implementation::new("dramatis", env!("CARGO_PKG_VERSION"));
         let relay = Relay {
-            lines: Arc::new(Lines::new(tools_changed)),
+            lines: Arc::new(Lines::new(tools_changed, whom.heard.clone())),
             info: ClientConfig::new(whom.capabilities.clone(), implementation),
         };
         let both = ClientLifecycleMode::Auto {

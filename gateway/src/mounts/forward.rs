@@ -114,6 +114,20 @@ impl Connection {
         }
     }
 
+    /// Sends `request`, which no client waits for as such, and waits for the answer, `within` at most.
+    pub(super) async fn ask(
+        &self,
+        request: ClientRequest,
+        within: Duration,
+        clock: &dyn Clock,
+    ) -> Result<Answer, Unanswered> {
+        tokio::select! {
+            answer = self.peer.send_request(request) => settle(answer),
+            // The answer that comes too late is dropped.
+            () = clock.sleep(within) => Err(Unanswered::TooSlow { within, was_alive: false }),
+        }
+    }
+
     /// What the server is told about the request, beside the request.
     fn meta(&self, asked: &RequestMetaObject) -> RequestMetaObject {
         let is_modern = self.is_modern();

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use events::Clock;
+use events::{Clock, UserId};
 use rmcp::RoleServer;
-use rmcp::model::{ClientCapabilities, ClientRequest, PaginatedRequestParams, Tool};
+use rmcp::model::{ClientRequest, PaginatedRequestParams, ServerCapabilities, Tool};
 use rmcp::service::RequestContext;
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::breaker::Breaker;
 use super::child::Children;
@@ -16,9 +16,11 @@ use super::connection::{Connection, OnBehalf, OpenError};
 use super::forward::{Answer, Unanswered};
 use super::offer;
 use super::pins::PinFile;
+use super::relay::Heard;
 use super::sessions::{Sessions, Whose};
 use super::settings::MountSettings;
 use crate::call::Principal;
+use crate::notices::Change;
 use crate::registry::Registered;
 use crate::telemetry;
 
@@ -26,6 +28,8 @@ use crate::telemetry;
 const PAGES_MAX: usize = 64;
 /// Tools of one server.
 const TOOLS_MAX: usize = 512;
+/// Changes at a server that wait to be told.
+const CHANGES_MAX: usize = 256;
 /// How long the whole list may take.
 const LIST_WITHIN: Duration = Duration::from_secs(30);
 
@@ -37,6 +41,9 @@ pub(crate) struct Mount {
     pub(super) sessions: Sessions,
     /// The server said, or somebody found out, that its tools are others now.
     pub(super) tools_changed: Arc<Notify>,
+    /// What else changes at the server, for whoever tells our clients.
+    pub(super) changes: tokio::sync::Mutex<mpsc::Receiver<(Change, Option<UserId>)>>,
+    heard: mpsc::Sender<(Change, Option<UserId>)>,
     children: Arc<Children>,
     clock: Arc<dyn Clock>,
     breaker: Mutex<Breaker>,
@@ -47,6 +54,7 @@ pub(crate) struct Mount {
 struct State {
     /// What the server said last; kept while it is away.
     listed: Option<Vec<Tool>>,
+    capabilities: ServerCapabilities,
     offered: Vec<Arc<Registered>>,
     quarantined: Vec<String>,
     unusable: Vec<String>,
@@ -96,7 +104,10 @@ impl Mount {
         children: Arc<Children>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let (heard, changes) = mpsc::channel(CHANGES_MAX);
         Self {
+            changes: tokio::sync::Mutex::new(changes),
+            heard,
             settings,
             pins,
             sessions: Sessions::new(clock.clone()),
@@ -211,8 +222,11 @@ impl Mount {
     async fn list(&self) -> Result<Vec<Tool>, String> {
         let session = self
             .sessions
-            .get(&Whose::Everybodys, async || self.open(OnBehalf::default()).await);
+            .get(&Whose::Everybodys, async || self.open(self.for_everybody()).await);
         let session = session.await.map_err(|error| error.to_string())?;
+        if let Some(info) = session.connection.peer.peer_info() {
+            self.state().capabilities = info.capabilities.clone();
+        }
         let (mut tools, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let mut page = PaginatedRequestParams::default();
@@ -253,6 +267,69 @@ impl Mount {
         Whose::Users(principal.user_id.clone(), session)
     }
 
+    /// What the server said that it can do, when it was last asked.
+    pub(super) fn capabilities(&self) -> ServerCapabilities {
+        self.state().capabilities.clone()
+    }
+
+    /// Nobody of all who share a session could be asked anything.
+    fn for_everybody(&self) -> OnBehalf {
+        let heard = Heard {
+            changes: self.heard.clone(),
+            user: None,
+        };
+        OnBehalf {
+            capabilities: rmcp::model::ClientCapabilities::default(),
+            is_in_session: false,
+            heard,
+        }
+    }
+
+    /// The client of a session said once what it can do; one without a session says it with every request.
+    fn on_behalf(&self, principal: &Principal) -> OnBehalf {
+        let everybody = self.for_everybody();
+        if self.settings.is_stateless {
+            return everybody;
+        }
+        let session = principal.session.as_ref();
+        OnBehalf {
+            capabilities: session
+                .map(|session| session.hello.capabilities.clone())
+                .unwrap_or_default(),
+            is_in_session: session.is_some(),
+            heard: Heard {
+                user: Some(principal.user_id.clone()),
+                ..everybody.heard
+            },
+        }
+    }
+
+    /// Puts a request to the server that no client waits for as such, in the session of `principal`.
+    pub(super) async fn ask_aside(
+        &self,
+        request: ClientRequest,
+        principal: &Principal,
+    ) -> Result<Answer, AskError> {
+        self.breaker()
+            .admit(self.clock.monotonic())
+            .map_err(AskError::Resting)?;
+        let whose = self.whose(principal);
+        let session = self
+            .sessions
+            .get(&whose, async || self.open(self.on_behalf(principal)).await);
+        let answered = match session.await {
+            Ok(session) => {
+                let asked = session
+                    .connection
+                    .ask(request, self.settings.deadline, self.clock.as_ref());
+                asked.await.map_err(AskError::from)
+            }
+            Err(error) => Err(AskError::from(error)),
+        };
+        self.count(&answered);
+        answered
+    }
+
     /// Puts `request` to the server in the name of `principal`. One that `may_repeat` is sent once more when its
     /// answer was lost on the way.
     pub(super) async fn ask(
@@ -281,23 +358,9 @@ impl Mount {
         asked: &RequestContext<RoleServer>,
     ) -> Result<Answer, AskError> {
         let whose = self.whose(principal);
-        let whom = if whose == Whose::Everybodys {
-            // Nobody of all who share it could be asked.
-            OnBehalf::default()
-        } else {
-            OnBehalf {
-                capabilities: capabilities(principal, asked),
-                is_in_session: principal.session.is_some(),
-            }
-        };
-        let is_in_session = whom.is_in_session;
-        let session = self.sessions.get(&whose, async || {
-            let connection = self.open(whom).await?;
-            if is_in_session {
-                connection.lines.set_owner(asked.peer.clone());
-            }
-            Ok(connection)
-        });
+        let session = self
+            .sessions
+            .get(&whose, async || self.open(self.on_behalf(principal)).await);
         let answered = match session.await {
             Ok(session) => {
                 let clock = self.clock.as_ref();
@@ -336,12 +399,4 @@ impl Mount {
             Err(_) => {}
         }
     }
-}
-
-/// What the client of a session can do for a server. One without a session says it with every request.
-fn capabilities(principal: &Principal, asked: &RequestContext<RoleServer>) -> ClientCapabilities {
-    if principal.session.is_none() {
-        return ClientCapabilities::default();
-    }
-    asked.client_capabilities().unwrap_or_default()
 }

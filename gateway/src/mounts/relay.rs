@@ -6,13 +6,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use events::UserId;
+use rmcp::RoleClient;
 use rmcp::model::{
     ClientConfig, ClientResult, ErrorCode, ErrorData, ProgressToken, RequestId, ServerNotification,
     ServerRequest,
 };
-use rmcp::service::{InboundStreamOrigin, NotificationContext, Peer, RequestContext, Service};
-use rmcp::{RoleClient, RoleServer};
+use rmcp::service::{InboundStreamOrigin, NotificationContext, RequestContext, Service};
 use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::notices::Change;
 
 /// Messages of one call that wait to be passed on.
 const WAITING_MAX: usize = 256;
@@ -37,8 +40,8 @@ pub(super) struct Lines {
     pub(super) opening: tokio::sync::Mutex<()>,
     /// The server said that its tools have changed.
     pub(super) tools_changed: Arc<Notify>,
-    /// What belongs to no call goes to whoever has the session.
-    owner: Mutex<Option<Peer<RoleServer>>>,
+    /// What belongs to no call: for the clients of the session's user, or everybody's.
+    heard: Option<Heard>,
 }
 
 #[derive(Debug, Default)]
@@ -67,9 +70,10 @@ impl Drop for Line {
 }
 
 impl Lines {
-    pub(super) fn new(tools_changed: Arc<Notify>) -> Self {
+    pub(super) fn new(tools_changed: Arc<Notify>, heard: Heard) -> Self {
         Self {
             tools_changed,
+            heard: Some(heard),
             ..Self::default()
         }
     }
@@ -94,15 +98,6 @@ impl Lines {
         }
     }
 
-    /// Where to send what belongs to no call.
-    pub(super) fn set_owner(&self, owner: Peer<RoleServer>) {
-        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(owner);
-    }
-
-    fn owner(&self) -> Option<Peer<RoleServer>> {
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// The call a request belongs to. Where the transport does not tell, the latest one.
     async fn line_of(&self, origin: Option<&InboundStreamOrigin>) -> Option<mpsc::Sender<Relayed>> {
         let _settled = self.opening.lock().await;
@@ -118,6 +113,28 @@ impl Lines {
         let _settled = self.opening.lock().await;
         let table = self.table();
         table.by_request.get(table.by_progress.get(token)?).cloned()
+    }
+}
+
+/// A client that does not keep up misses messages, and never the answer.
+fn pass(line: Option<mpsc::Sender<Relayed>>, notification: ServerNotification) {
+    if let Some(line) = line {
+        drop(line.try_send(Relayed::Notification(Box::new(notification))));
+    }
+}
+
+/// Where changes at a server are told, and whom they are for.
+#[derive(Debug, Clone)]
+pub(super) struct Heard {
+    pub(super) changes: mpsc::Sender<(Change, Option<UserId>)>,
+    /// `None` for everybody.
+    pub(super) user: Option<UserId>,
+}
+
+impl Heard {
+    /// More than can be told in time is left out: lists are asked for again anyway.
+    pub(super) fn tell(&self, change: Change) {
+        drop(self.changes.try_send((change, self.user.clone())));
     }
 }
 
@@ -160,27 +177,30 @@ impl Service<RoleClient> for Relay {
         notification: ServerNotification,
         _: NotificationContext<RoleClient>,
     ) -> Result<(), ErrorData> {
-        let line = match &notification {
-            ServerNotification::CancelledNotification(_) => return Ok(()),
+        let change = match &notification {
             ServerNotification::ProgressNotification(progress) => {
-                let line = self.lines.line_of_progress(&progress.params.progress_token).await;
                 // Progress of nothing is of interest to nobody.
-                let Some(line) = line else { return Ok(()) };
-                Some(line)
+                let line = self.lines.line_of_progress(&progress.params.progress_token).await;
+                pass(line, notification);
+                return Ok(());
+            }
+            ServerNotification::LoggingMessageNotification(_) => {
+                pass(self.lines.line_of(None).await, notification);
+                return Ok(());
             }
             ServerNotification::ToolListChangedNotification(_) => {
                 self.lines.tools_changed.notify_one();
-                None
+                return Ok(());
             }
-            ServerNotification::LoggingMessageNotification(_) => self.lines.line_of(None).await,
-            _ => None,
+            ServerNotification::ResourceUpdatedNotification(updated) => {
+                Change::Resource(updated.params.uri.clone())
+            }
+            ServerNotification::ResourceListChangedNotification(_) => Change::Resources,
+            ServerNotification::PromptListChangedNotification(_) => Change::Prompts,
+            _ => return Ok(()),
         };
-        // A client that does not keep up misses messages, and never the answer.
-        if let Some(line) = line {
-            drop(line.try_send(Relayed::Notification(Box::new(notification))));
-        } else if let Some(owner) = self.lines.owner() {
-            // A client that has gone misses nothing it could still use.
-            drop(owner.send_notification(notification).await);
+        if let Some(heard) = &self.lines.heard {
+            heard.tell(change);
         }
         Ok(())
     }
