@@ -29,7 +29,10 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::NotFound`] when there is no such account.
     pub async fn delete_account(&self, id: &UserId) -> Result<Deleted, IdentityError> {
-        let forget = self.inner.known_accounts.forget_after(id);
+        let forget = (
+            self.inner.known_accounts.forget_after(id),
+            self.inner.known_spaces.forget_after(),
+        );
         let mut tx = store::begin(&self.inner.db).await?;
         let account = accounts::by_id(&mut *tx, id)
             .await?

@@ -33,6 +33,7 @@ mod error;
 mod hashing_threads;
 mod issuers;
 mod known_accounts;
+mod known_spaces;
 mod login;
 mod memberships;
 mod passwords;
@@ -95,6 +96,7 @@ struct Inner {
     // what was true a moment ago
     verified_tokens: authenticate::VerifiedTokens,
     known_accounts: known_accounts::KnownAccounts,
+    known_spaces: known_spaces::KnownSpaces,
 }
 
 impl Identity {
@@ -128,6 +130,7 @@ impl Identity {
                 passwords,
                 verified_tokens: authenticate::VerifiedTokens::default(),
                 known_accounts: known_accounts::KnownAccounts::default(),
+                known_spaces: known_spaces::KnownSpaces::default(),
             }),
         })
     }

@@ -49,7 +49,7 @@ impl TryFrom<MembershipRow> for Membership {
 impl Identity {
     /// The spaces an account is in: its personal one first, then in the order it joined.
     pub async fn spaces_of(&self, user: &UserId) -> Result<Vec<Membership>, IdentityError> {
-        by_user(&self.inner.db, user).await
+        Ok(self.places_seen_lately(user).await?.to_vec())
     }
 
     /// The account's place in the space; `None` for a stranger, and for a space that does not exist.
@@ -58,7 +58,8 @@ impl Identity {
         space: &SpaceId,
         user: &UserId,
     ) -> Result<Option<Membership>, IdentityError> {
-        by_space_and_user(&self.inner.db, space, user).await
+        let places = self.places_seen_lately(user).await?;
+        Ok(places.iter().find(|place| place.space_id == *space).cloned())
     }
 
     /// The account's personal space.
@@ -66,18 +67,13 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::NotFound`] when there is no such account.
     pub async fn personal_space(&self, user: &UserId) -> Result<SpaceId, IdentityError> {
-        let space: Option<String> = sqlx::query_scalar(
-            "-- personal_space
-             SELECT id
-             FROM spaces
-             WHERE
-                 personal_of = $1",
-        )
-        .bind(user.as_str())
-        .fetch_optional(&self.inner.db)
-        .await?;
-        let space = space.ok_or(IdentityError::NotFound)?;
-        SpaceId::try_new(space).map_err(|_| IdentityError::unknown_value("spaces.id"))
+        let places = self.places_seen_lately(user).await?;
+        let personal = places
+            .iter()
+            .find(|place| place.space_type == SpaceType::Personal);
+        personal
+            .map(|place| place.space_id.clone())
+            .ok_or(IdentityError::NotFound)
     }
 }
 

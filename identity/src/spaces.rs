@@ -87,6 +87,7 @@ impl Identity {
             space_type: space.space_type,
             role: SpaceRole::Owner,
         };
+        let _forget = self.inner.known_spaces.forget_after();
         let mut tx = store::begin(&self.inner.db).await?;
         refuse_unless_active(&mut *tx, owner).await?;
         insert_space(&mut tx, &made, None, now).await?;
@@ -112,6 +113,7 @@ impl Identity {
             "role",
             "must be admin or member".to_owned(),
         )?;
+        let _forget = self.inner.known_spaces.forget_after();
         let mut tx = store::begin(&self.inner.db).await?;
         let space_type = space_type(&mut *tx, space)
             .await?
