@@ -6,6 +6,7 @@ pub mod history;
 mod house;
 pub mod mcp;
 mod spread;
+pub mod wire;
 
 pub use bare_rows::BareRows;
 pub use house::{House, SERVICE_KEY, Site};

@@ -8,6 +8,7 @@ mod kill;
 mod ledger;
 mod load;
 mod log_view;
+mod malformed;
 mod report;
 mod strangers;
 mod table_view;
@@ -39,6 +40,8 @@ enum Campaign {
     Strangers(TrialArgs),
     /// Send bad tokens, each wrong in one way, on every method; each must be refused with 401
     Tokens(TrialArgs),
+    /// Send requests that are wrong in every way; each must be answered, none with 5xx, and nothing may panic
+    Malformed(MalformedArgs),
     /// Give every parser of what strangers send anything at all; none may panic or hang
     Fuzz(FuzzArgs),
     /// Change stored messages behind the server's back; `verify` must name every place, and nothing else
@@ -53,6 +56,22 @@ struct TrialArgs {
     /// Attempts of `strangers`; how often `tokens` sends each token
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rounds: u64,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct MalformedArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// Requests
+    #[arg(long, default_value_t = 10_000)]
+    rounds: u32,
     /// What all random choices follow from [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
@@ -139,6 +158,16 @@ fn main() -> anyhow::Result<ExitCode> {
             trial.print(args.json)
         }
         Campaign::Tamper(args) => runtime.block_on(tamper(args)),
+        Campaign::Malformed(args) => {
+            let seed = args.seed.unwrap_or_else(chosen_seed);
+            let report = runtime.block_on(malformed::run(&args.program, args.rounds, seed))?;
+            report.print(args.json)?;
+            Ok(if report.failed == 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
         // It has a runtime of its own, one token at a time.
         Campaign::Fuzz(args) => {
             let seed = args.seed.unwrap_or_else(chosen_seed);
