@@ -1,139 +1,187 @@
-//! Tool calls through the gateway, one session, one call at a time, beside a bare rmcp server in the same run.
+//! Tool calls through the gateway beside a bare rmcp server, and what a session at rest costs both.
 //!
-//! Method: the release program runs as its users run it (SQLite, child nats-server, token checked on each request,
-//! policy on with its rate limit raised out of the way). Each round makes `calls` calls of each kind in turn: echo on
-//! the bare server, then `spaces.list`, `todo.create` and `todo.list` on ours, each round as a fresh account so that
-//! lists stay as long as the round made them. Latency is what the client waits for. A write answers when it is in the
-//! log **and** folded (read your writes).
+//! Method: both are processes of their own, called in turn by the same client, which writes and reads bytes: one call
+//! at a time on each of 1, 16 and 64 connections, in sessions (2025-11-25) and without (2026-07-28). Ours checks a
+//! token on each request and asks the policy gate, whose rate limit is raised out of the way; it is measured without
+//! and with every call on the record (`plain`, `recorded`). Writes answer when they are in the log **and** folded.
 
+mod door;
+
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::bail;
-use benches::mcp::{Session, open};
-use benches::{Site, Spread};
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, JsonObject,
-    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
-};
-use rmcp::service::{RequestContext, RoleServer};
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
-use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use anyhow::Context as _;
+use benches::wire::Wire;
+use benches::{House, Site, Spread};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
+use self::door::{Door, Era};
 use crate::Outcome;
+use crate::bare_rmcp::BareRmcp;
 
-/// The kinds of call on ours, with their arguments.
-const OURS: [&str; 3] = ["spaces.list", "todo.create", "todo.list"];
+/// Connections at once.
+const CLIENTS: [usize; 3] = [1, 16, 64];
+/// Sessions opened before memory is looked at first, so that what a server sets up once is not counted.
+const WARM_SESSIONS: usize = 200;
+/// Accounts among which sessions are spread.
+const ACCOUNTS: usize = 4;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    pub(crate) turn: Duration,
+    pub(crate) idle_sessions: usize,
+}
+
+/// What was measured of one server, by what was asked of it.
+#[derive(Debug, Default)]
+struct Figures(BTreeMap<String, (Spread, Vec<f64>)>);
+
+impl Figures {
+    async fn turn(
+        &mut self,
+        what: String,
+        door: &Door,
+        era: Era,
+        clients: usize,
+        turn: Duration,
+    ) -> anyhow::Result<()> {
+        let (latencies, rates) = self.0.entry(what).or_default();
+        let rate = door.load(era, clients, turn, latencies).await;
+        rates.push(rate.with_context(|| format!("{} at {clients}", door.tool))?);
+        Ok(())
+    }
+
+    fn rate(&self, what: &str) -> f64 {
+        let mut rates = self
+            .0
+            .get(what)
+            .map(|(_, rates)| rates.clone())
+            .unwrap_or_default();
+        rates.sort_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn to_json(&self) -> BTreeMap<String, Value> {
+        let shown = |(what, (latencies, _)): (&String, &(Spread, Vec<f64>))| {
+            let mut shown = latencies.to_json();
+            shown["calls_per_s"] = json!(self.rate(what).round());
+            (what.clone(), shown)
+        };
+        self.0.iter().map(shown).collect()
+    }
+}
 
 /// Runs the bench.
-pub(crate) async fn measure(program: &Path, rounds: usize, calls: usize) -> anyhow::Result<Outcome> {
-    let stop = CancellationToken::new();
-    let bare = serve_bare(stop.clone()).await?;
+pub(crate) async fn measure(program: &Path, plan: Plan) -> anyhow::Result<Outcome> {
+    let bare = BareRmcp::start()?;
     let dir = tempfile::tempdir()?;
-    let site = Site::new(program, &dir.path().join("data"))?;
-    let house = site.start_ready().await?;
-    let mut limit = Spread::default();
-    let mut ours = OURS.map(|_| Spread::default());
-    for round in 0..rounds {
-        let session = open(&bare, None).await?;
-        repeat(&session, "echo", calls, &mut limit).await?;
-        session.cancel().await?;
-        let token = site.account(&format!("bench-{round}@example.org")).await?;
-        let session = open(&format!("{}/mcp", site.api()), Some(token)).await?;
-        for (tool, spread) in OURS.iter().zip(&mut ours) {
-            repeat(&session, tool, calls, spread).await?;
-        }
-        session.cancel().await?;
-    }
-    stop.cancel();
-    house.stop().await?;
-    let by_tool = |figure: &dyn Fn(&Spread) -> Value| -> Value {
-        OURS.iter()
-            .zip(&ours)
-            .map(|(tool, spread)| ((*tool).to_owned(), figure(spread)))
-            .collect()
+    let (unrecorded, unrecorded_house) = start(program, &dir.path().join("plain"), "off").await?;
+    let (recorded, _recorded_house) = start(program, &dir.path().join("recorded"), "hashes").await?;
+    let echo = Door {
+        address: bare.address.clone(),
+        tool: "echo",
+        arguments: json!({}),
+        tokens: Vec::new(),
     };
-    let rate_ratio = |spread: &Spread| json!(limit.percentile_ms(0.5) / spread.percentile_ms(0.5));
+    let bare_idle_kib = idle_kib(&echo, bare.pid(), plan.idle_sessions).await?;
+    let ours_idle_kib = idle_kib(&unrecorded, unrecorded_house.pid(), plan.idle_sessions).await?;
+
+    let (mut limit, mut ours) = (Figures::default(), Figures::default());
+    for _ in 0..plan.rounds {
+        for era in Era::BOTH {
+            for clients in CLIENTS {
+                let what = format!("{}-{clients}", era.name());
+                limit.turn(what.clone(), &echo, era, clients, plan.turn).await?;
+                let as_plain = format!("plain-{what}");
+                ours.turn(as_plain, &unrecorded, era, clients, plan.turn).await?;
+                let as_recorded = format!("recorded-{what}");
+                ours.turn(as_recorded, &recorded, era, clients, plan.turn).await?;
+            }
+        }
+        for (tool, arguments) in [
+            (
+                "todo.create",
+                json!({"title": "Buy milk", "description": "Two litres, the fresh kind"}),
+            ),
+            ("todo.list", json!({"limit": 50})),
+        ] {
+            let door = Door {
+                tool,
+                arguments,
+                ..recorded.clone()
+            };
+            ours.turn(tool.to_owned(), &door, Era::Sessions, 1, plan.turn)
+                .await?;
+        }
+    }
+    let mut ratio: BTreeMap<String, Value> = BTreeMap::new();
+    for what in limit.0.keys() {
+        for kind in ["plain", "recorded"] {
+            let ours = ours.rate(&format!("{kind}-{what}"));
+            ratio.insert(format!("{kind}-{what}"), rounded(ours / limit.rate(what)));
+        }
+    }
+    ratio.insert(
+        "idle_session_kib".to_owned(),
+        rounded(ours_idle_kib / bare_idle_kib),
+    );
+    let (mut ours, mut limit) = (ours.to_json(), limit.to_json());
+    ours.insert("idle_session_kib".to_owned(), rounded(ours_idle_kib));
+    limit.insert("idle_session_kib".to_owned(), rounded(bare_idle_kib));
     Ok(Outcome {
         name: "gateway",
-        runs: rounds,
-        ours: by_tool(&Spread::to_json),
-        limit: json!({ "echo": limit.to_json() }),
-        ratio: by_tool(&rate_ratio),
+        runs: plan.rounds,
+        ours: json!(ours),
+        limit: json!(limit),
+        ratio: json!(ratio),
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-async fn repeat(session: &Session, tool: &str, calls: usize, spread: &mut Spread) -> anyhow::Result<()> {
-    let arguments = match tool {
-        "todo.create" => json!({"title": "Buy milk", "description": "Two litres, the fresh kind"}),
-        "todo.list" => json!({"limit": 50}),
-        _ => json!({}),
-    };
-    let Value::Object(arguments) = arguments else {
-        bail!("arguments are an object")
-    };
-    for _ in 0..calls {
-        let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments.clone());
-        let sent = std::time::Instant::now();
-        let result = session.call_tool(params).await?;
-        spread.add(sent.elapsed());
-        if result.is_error == Some(true) {
-            bail!("{tool} failed: {:?}", result.content);
-        }
-    }
-    Ok(())
+fn rounded(figure: f64) -> Value {
+    json!((figure * 100.0).round() / 100.0)
 }
 
-/// One tool that gives nothing back, no token, no policy: what rmcp itself costs.
-#[derive(Debug, Clone)]
-struct Bare;
-
-impl rmcp::ServerHandler for Bare {
-    fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+async fn start(program: &Path, data: &Path, record_calls: &str) -> anyhow::Result<(Door, House)> {
+    let site = Site::new(program, data)?
+        .with_setting("DRAMATIS_RECORD_CALLS", record_calls)
+        .with_setting("DRAMATIS_SESSIONS_PER_USER_MAX", "100000")
+        .with_setting("DRAMATIS_SESSIONS_MAX", "400000")
+        .with_setting("DRAMATIS_CALLS_PER_MINUTE_MAX", "100000000");
+    let house = site.start_ready().await?;
+    let mut tokens = Vec::new();
+    for account in 0..ACCOUNTS {
+        tokens.push(site.account(&format!("bench-{account}@example.org")).await?);
     }
-
-    async fn list_tools(
-        &self,
-        _page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(vec![Tool::new(
-            "echo",
-            "Answers",
-            Arc::new(JsonObject::new()),
-        )]))
-    }
-
-    async fn call_tool(
-        &self,
-        _call: CallToolRequestParams,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        Ok(CallToolResult::success(vec![ContentBlock::text("{}")]).into())
-    }
+    let door = Door {
+        address: site.api().trim_start_matches("http://").to_owned(),
+        tool: "spaces.list",
+        arguments: json!({}),
+        tokens,
+    };
+    Ok((door, house))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the bare server lives as long as the bench's process"
-)]
-async fn serve_bare(stop: CancellationToken) -> anyhow::Result<String> {
-    let service = StreamableHttpService::new(
-        || Ok(Bare),
-        Arc::new(LocalSessionManager::default()),
-        StreamableHttpServerConfig::default(),
-    );
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/mcp", listener.local_addr()?);
-    let router = axum::Router::new().nest_service("/mcp", service);
-    tokio::spawn(async move {
-        axum::serve(listener, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
-    });
-    Ok(url)
+/// KiB of memory a session takes that rests, over `count` of them.
+async fn idle_kib(door: &Door, pid: u32, count: usize) -> anyhow::Result<f64> {
+    let mut wire = Wire::connect(&door.address).await?;
+    for client in 0..WARM_SESSIONS {
+        door.open_session(&mut wire, client).await?;
+    }
+    let before = resident_kib(pid)?;
+    for client in 0..count {
+        door.open_session(&mut wire, client).await?;
+    }
+    let grown = resident_kib(pid)? - before;
+    Ok(grown / count as f64)
+}
+
+/// The resident memory of a process as the kernel counts it, KiB.
+fn resident_kib(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.context("the kernel counts it")?.parse()?)
 }

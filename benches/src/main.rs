@@ -2,6 +2,7 @@
 //! ratio: absolute times belong to a machine and an hour, ratios travel.
 
 mod append;
+mod bare_rmcp;
 mod fold;
 mod gateway;
 mod lag;
@@ -65,7 +66,7 @@ enum Bench {
         #[arg(long, default_value_t = 20_000)]
         commits: u64,
     },
-    /// Tool calls through MCP: `todo.create`, `todo.list` and `spaces.list` beside a bare rmcp server with one echo tool
+    /// Tool calls through MCP beside a bare rmcp server with one echo tool, and what sessions at rest cost
     Gateway {
         /// The program to measure
         #[arg(long, value_name = "PROGRAM")]
@@ -73,10 +74,16 @@ enum Bench {
         /// Rounds, each of them once through everything
         #[arg(long, default_value_t = 5)]
         rounds: usize,
-        /// Calls of each kind in a round
-        #[arg(long, default_value_t = 200)]
-        calls: usize,
+        /// Milliseconds of one turn
+        #[arg(long, default_value_t = 1_000)]
+        turn_ms: u64,
+        /// Sessions that rest while memory is looked at
+        #[arg(long, default_value_t = 2_000)]
+        idle_sessions: usize,
     },
+    /// The bare rmcp server that `gateway` is measured beside
+    #[command(hide = true)]
+    BareRmcp,
 }
 
 /// What a bench found.
@@ -108,8 +115,17 @@ async fn main() -> anyhow::Result<()> {
         Bench::Gateway {
             program,
             rounds,
-            calls,
-        } => gateway::measure(program, *rounds, *calls).await?,
+            turn_ms,
+            idle_sessions,
+        } => {
+            let plan = gateway::Plan {
+                rounds: *rounds,
+                turn: Duration::from_millis(*turn_ms),
+                idle_sessions: *idle_sessions,
+            };
+            Box::pin(gateway::measure(program, plan)).await?
+        }
+        Bench::BareRmcp => return bare_rmcp::serve().await,
     };
     if cli.json {
         println!("{}", serde_json::to_string(&outcome)?);
