@@ -143,7 +143,8 @@ impl House {
         let router = crate::http::router(app.clone());
         let stop_http = stops.http.clone();
         lifecycle.spawn(TaskKind::Http, async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(stop_http.cancelled_owned());
+            let served = axum::serve(rooms::at_once(listener), router)
+                .with_graceful_shutdown(stop_http.cancelled_owned());
             served.await.map_err(|error| error.to_string())
         });
         let (erasing, stop_http) = (app.clone(), stops.http.clone());

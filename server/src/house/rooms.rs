@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{Cast, CastHandle, CastSettings, SimulatedBrain};
+use axum::serve::{ListenerExt as _, TapIo};
 use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock};
 use gateway::{GatewaySettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
 use identity::{
@@ -15,7 +16,7 @@ use identity::{
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use projections::Tables;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{ADMIN_EMAIL, READ_YOUR_WRITES, Stops, failed};
 use crate::config::{BrainKind, Config, PolicyModeKey, RecordCallsKey};
@@ -38,6 +39,15 @@ pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CommandEr
             }
             _ => format!("cannot listen on {address}: {error}; choose another address with --listen"),
         })
+    })
+}
+
+/// The same listener, whose connections send what is said in pieces piece by piece: a stream would stutter if each had
+/// to wait until the one before it is acknowledged.
+pub(super) fn at_once(listener: TcpListener) -> TapIo<TcpListener, impl FnMut(&mut TcpStream) + Send> {
+    listener.tap_io(|connection| {
+        // A connection that is gone already is found to be gone soon enough.
+        let _ = connection.set_nodelay(true);
     })
 }
 
