@@ -15,3 +15,35 @@ export async function tryOut(client) {
   assert.equal(refused.isError, true);
   assert.match(refused.content[0].text, /title/);
 }
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
+
+// How many calls of `test_slow` are under way on the server.
+async function slowCalls(call) {
+  const { content } = await call('test_slow_count');
+  return Number(content[0].text);
+}
+
+async function until(isThere) {
+  for (let tries = 0; tries < 200; tries += 1) {
+    if (await isThere()) return;
+    await pause();
+  }
+  assert.fail('it did not come to that in ten seconds');
+}
+
+// Cancelling and coming back, against the fixtures of deploy/conformance. `call` takes a tool's name and a signal.
+export async function tryPatience(call) {
+  const { content } = await call('test_reconnection');
+  assert.match(content[0].text, /another connection/);
+  const stop = new AbortController();
+  const slow = call('test_slow', stop.signal);
+  const given = assert.rejects(slow);
+  await until(async () => (await slowCalls(call)) === 1);
+  stop.abort('the user changed their mind');
+  await given;
+  await until(async () => (await slowCalls(call)) === 0);
+}
+
+// Which of the two is asked for.
+export const isPatience = process.env.MCP_TRIAL === 'patience';
