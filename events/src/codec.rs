@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::event::Event;
 use crate::ids::TickId;
-use crate::upcast::upcast_step;
+use crate::upcast::{UPCASTERS, Upcaster, raise};
 
 /// The CloudEvents type of every message on the stream.
 pub const COMMIT_TYPE: &str = "dramatis.commit.v1";
@@ -138,7 +138,7 @@ pub(crate) fn decode_body(bytes: &[u8]) -> Result<Body, CodecError> {
     let events = body
         .events
         .into_iter()
-        .map(wire_to_event)
+        .map(|event| wire_to_event(event, UPCASTERS))
         .collect::<Result<_, _>>()?;
     Ok(Body {
         events,
@@ -148,12 +148,22 @@ pub(crate) fn decode_body(bytes: &[u8]) -> Result<Body, CodecError> {
     })
 }
 
+/// One event as JSON text, raised with `upcasters`.
+pub(crate) fn decode_event(text: &str, upcasters: &[Upcaster]) -> Result<Event, CodecError> {
+    let event: WireEvent = serde_json::from_str(text).map_err(|source| CodecError::Malformed {
+        place: "event".to_owned(),
+        source,
+    })?;
+    wire_to_event(event, upcasters)
+}
+
 fn wire_to_event(
     WireEvent {
         type_name,
         v,
         mut data,
     }: WireEvent,
+    upcasters: &[Upcaster],
 ) -> Result<Event, CodecError> {
     let known = Event::TYPES
         .iter()
@@ -167,12 +177,7 @@ fn wire_to_event(
                 known,
             });
         }
-        for version in v..known {
-            data = upcast_step(&type_name, version, &data).ok_or_else(|| CodecError::NoUpcaster {
-                type_name: type_name.clone(),
-                version,
-            })?;
-        }
+        data = raise(upcasters, &type_name, v, known, data)?;
     }
     Event::from_value(&type_name, v, data).map_err(|source| CodecError::Malformed {
         place: format!("data of {type_name} v{v}"),
@@ -193,7 +198,7 @@ impl Serialize for Event {
 
 impl<'de> Deserialize<'de> for Event {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        wire_to_event(WireEvent::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        wire_to_event(WireEvent::deserialize(deserializer)?, UPCASTERS).map_err(serde::de::Error::custom)
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::codec::{CodecError, decode_event};
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
 #[allow(clippy::wildcard_imports, reason = "the samples name every event there is")]
 use crate::event::*;
 use crate::ids::{CallId, CommitId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
 use crate::subject::Subject;
+pub use crate::upcast::Upcaster;
 
 /// The instant all samples happen at: 2026-01-05 08:00 UTC, a Monday.
 pub fn sample_time() -> Timestamp {
@@ -23,6 +25,14 @@ pub fn sample_time() -> Timestamp {
 #[expect(clippy::expect_used, reason = "a test helper; the text is the test's own")]
 pub fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("the text is an id")
+}
+
+/// Reads one event's JSON as it is read from the log, with other upcasters than those of the present types.
+///
+/// # Errors
+/// As reading from the log.
+pub fn read_raised(text: &str, upcasters: &[Upcaster]) -> Result<Event, CodecError> {
+    decode_event(text, upcasters)
 }
 
 /// A history: commits numbered from 1, as a log would give them back.
