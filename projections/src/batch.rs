@@ -20,6 +20,17 @@ pub(crate) use gather::{BATCH_COMMITS_MAX, Gather, Then};
 /// tables look different. Those words are in the program's log.
 const REFUSED_BY_TABLES: &str = "the tables refuse a row of it";
 
+/// Parked commits that are put up with however few were folded.
+pub(crate) const PARKED_FREE: u64 = 100;
+/// Of so many commits one may be parked beyond that. More is no bad commit but a bad program or a foreign log, and
+/// going on would leave tables that look whole and are not.
+const COMMITS_PER_PARKED: u64 = 100;
+
+/// Whether more than one in a hundred of `commits` is parked.
+pub(crate) fn is_many_of(parked: u64, commits: u64) -> bool {
+    parked.saturating_mul(COMMITS_PER_PARKED) > commits
+}
+
 /// How often a commit that the tables refused is tried again before it is parked. One that the fold itself refuses is
 /// parked at once: the same rows would be refused for ever.
 const REFUSED_TRIES_MAX: u32 = 2;

@@ -38,9 +38,25 @@ pub enum FoldError {
     /// Going on would make the tables wrong. A person decides; the text says how.
     #[error("{reason}")]
     Halt {
+        /// Why, in a word that may be shown to anybody.
+        cause: HaltCause,
         /// Why, and how to mend it.
         reason: String,
     },
+}
+
+/// Why a fold halted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HaltCause {
+    /// More commits could not be folded than a few bad ones.
+    TooManyParked,
+    /// The log is not the one the tables were folded from, or lost its end.
+    OtherLog,
+    /// The log holds what a newer program wrote.
+    NewerProgram,
+    /// Anything else; the program's log says what.
+    Other,
 }
 
 /// The step at which a commit was parked.
@@ -65,7 +81,12 @@ impl Stage {
 
 impl FoldError {
     pub(crate) fn halt(reason: impl Into<String>) -> Self {
+        Self::halt_because(HaltCause::Other, reason)
+    }
+
+    pub(crate) fn halt_because(cause: HaltCause, reason: impl Into<String>) -> Self {
         Self::Halt {
+            cause,
             reason: reason.into(),
         }
     }

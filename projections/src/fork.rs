@@ -6,7 +6,7 @@
 use events::{EventLog, LogError, LogState};
 
 use crate::checkpoint::Checkpoint;
-use crate::error::FoldError;
+use crate::error::{FoldError, HaltCause};
 
 /// Why `checkpoint` does not stand on the log any more; `None` when it does. A commit that is gone altogether
 /// was purged to erase a persona, which is no fork.
@@ -62,7 +62,10 @@ pub(crate) async fn check(
 
 /// What is to be done about it.
 pub(crate) fn refused(fork: &str) -> FoldError {
-    FoldError::halt(format!(
-        "{fork}; check that this is the right log, then run `dramatis rebuild` to fold the tables from it"
-    ))
+    FoldError::halt_because(
+        HaltCause::OtherLog,
+        format!(
+            "{fork}; check that this is the right log, then run `dramatis rebuild` to fold the tables from it"
+        ),
+    )
 }

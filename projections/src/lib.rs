@@ -63,7 +63,7 @@ mod working_set;
 pub use chain::{BreakKind, ChainBreakAt, ChainReport};
 pub use checkpoint::Checkpoint;
 pub use checksum::TableChecksum;
-pub use error::{FoldError, Stage};
+pub use error::{FoldError, HaltCause, Stage};
 pub use projector::{Projector, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 pub use queries::{
     ActionRow, CallAgreement, CallDifference, CallResult, DayReport, ModuleDay, ModuleFeedback, ModuleStars,

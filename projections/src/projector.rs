@@ -10,9 +10,9 @@ use events::{Clock, CommitStream, Delivery, EventLog, LogState, StreamSeq};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, Then, fold_batch};
+use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, PARKED_FREE, Then, fold_batch, is_many_of};
 use crate::checkpoint::Checkpoint;
-use crate::error::FoldError;
+use crate::error::{FoldError, HaltCause};
 use crate::fork;
 use crate::tables::Tables;
 use handle::Waiting;
@@ -32,10 +32,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(64);
 /// How old the last fork check may be when a batch is folded. A log that restarts shows it in no other way.
 const FORK_CHECK_AGE_MAX: Duration = Duration::from_secs(2);
 
-/// Commits parked by one run after which it halts. So many are no bad commits but a bad program or a foreign log, and
-/// going on would leave tables that look whole and are not.
-const PARKED_MAX: u64 = 100;
-
 /// Keeps the tables equal to a fold of the log. Any number may run on one database, in any number of processes: one of
 /// them folds, and the others stand by and take over when it stops.
 #[derive(Debug)]
@@ -46,11 +42,13 @@ pub struct Projector {
     clock: Arc<dyn Clock>,
     // configuration
     batch_commits_max: usize,
-    parked_max: u64,
+    parked_free: u64,
     // state
     pause: Duration,
     silence: Duration,
-    /// Commits this run has parked.
+    /// Commits this run has folded or parked.
+    commits_here: u64,
+    /// Those of them it has parked.
     parked_here: u64,
     status: watch::Sender<ProjectorStatus>,
     waiting: Arc<Waiting>,
@@ -92,9 +90,10 @@ impl Projector {
             tables,
             clock,
             batch_commits_max: BATCH_COMMITS_MAX,
-            parked_max: PARKED_MAX,
+            parked_free: PARKED_FREE,
             pause: PAUSE_MIN,
             silence: SILENCE_MIN,
+            commits_here: 0,
             parked_here: 0,
             status,
             waiting,
@@ -109,10 +108,10 @@ impl Projector {
         self
     }
 
-    /// Sets how many commits it may park before it halts; 100 unless said otherwise.
+    /// Sets at how many parked commits it halts, if they are more than one in a hundred; 100 unless said otherwise.
     #[must_use]
     pub fn with_parked_max(mut self, commits: u64) -> Self {
-        self.parked_max = commits;
+        self.parked_free = commits;
         self
     }
 
@@ -153,7 +152,8 @@ impl Projector {
             };
             if !matches!(error, FoldError::Retry { .. }) {
                 tracing::error!(%error, "folding halted");
-                self.status.send_modify(|status| status.halt(error.to_string()));
+                self.status.send_modify(|status| status.halt(&error));
+                handle::show_halted();
                 return Err(error);
             }
             tracing::warn!(%error, pause_ms = self.pause.as_millis(), "folding waits");
@@ -264,14 +264,18 @@ impl Projector {
                 following.checkpoint = Some(checkpoint);
                 self.passed(following, parked);
                 self.parked_here += parked;
-                if self.parked_here >= self.parked_max {
-                    return Err(FoldError::halt(format!(
-                        "{} commits could not be folded since this program began, the last before {}; the reasons are in the table \
+                self.commits_here += batch.len() as u64;
+                if self.parked_here >= self.parked_free && is_many_of(self.parked_here, self.commits_here) {
+                    return Err(FoldError::halt_because(
+                        HaltCause::TooManyParked,
+                        format!(
+                            "{} commits could not be folded since this program began, the last before {}; the reasons are in the table \
                          parked_events (`dramatis parked list`). Once the cause is mended, `dramatis parked retry` or \
                          `dramatis rebuild` folds them; a restart folds on without them",
-                        self.parked_here,
-                        following.seq()
-                    )));
+                            self.parked_here,
+                            following.seq()
+                        ),
+                    ));
                 }
                 Ok(None)
             }

@@ -10,9 +10,9 @@ use events::{AuditReport, ChainAudit, Clock, Delivery, EventLog, LogError, LogSt
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, Then, fold_batch};
+use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, PARKED_FREE, Then, fold_batch, is_many_of};
 use crate::checkpoint::Checkpoint;
-use crate::error::FoldError;
+use crate::error::{FoldError, HaltCause};
 use crate::fold::FOLD_VERSION;
 use crate::fork;
 use crate::location::Location;
@@ -29,10 +29,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BATCH_AGE_MAX: Duration = Duration::from_millis(250);
 /// How long the stream may say nothing while more is known to come.
 const SILENCE: Duration = Duration::from_secs(2);
-/// Parked commits that are always put up with.
-const PARKED_FREE: u64 = 100;
-/// Of so many commits one may be parked beyond that. More is no bad commit but a bad program or a foreign log.
-const COMMITS_PER_PARKED: u64 = 100;
 
 /// The name of the copy a rebuild folds into. Another version of the folds does not go on with it.
 fn rebuild_name() -> String {
@@ -300,14 +296,16 @@ impl Scratch {
         self.events += events;
         self.commits += batch.len() as u64;
         self.parked += parked;
-        let parked_max = PARKED_FREE.max(self.commits / COMMITS_PER_PARKED);
-        if self.parked > parked_max {
-            return Err(FoldError::halt(format!(
-                "{} of the commits up to {} cannot be folded, which is more than a few bad ones; the live tables stand \
+        if self.parked > PARKED_FREE && is_many_of(self.parked, self.commits) {
+            return Err(FoldError::halt_because(
+                HaltCause::TooManyParked,
+                format!(
+                    "{} of the commits up to {} cannot be folded, which is more than a few bad ones; the live tables stand \
                  as they were. Find out why before folding again: the reasons are in the program's log",
-                self.parked,
-                self.seq()
-            )));
+                    self.parked,
+                    self.seq()
+                ),
+            ));
         }
         Ok((next, then?))
     }

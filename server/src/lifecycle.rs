@@ -29,8 +29,10 @@ impl TaskKind {
     /// Whether the house cannot go on without it.
     fn is_essential(self) -> bool {
         match self {
-            Self::NatsChild | Self::Projector | Self::Http | Self::CastWatch => true,
-            Self::Erasures | Self::MetricsUpkeep => false,
+            Self::NatsChild | Self::Http | Self::CastWatch => true,
+            // A fold halts for a person to look at. The house stays, not ready, with the reason: ended, it would be started
+            // anew by whoever keeps it running, and go on past what it halted for.
+            Self::Projector | Self::Erasures | Self::MetricsUpkeep => false,
         }
     }
 }

@@ -8,7 +8,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::weight::weight;
-use crate::error::FoldError;
+use crate::error::{FoldError, HaltCause};
 
 /// Commits in one transaction at most. Larger batches gain nothing more and hold the write lock longer.
 pub(crate) const BATCH_COMMITS_MAX: usize = 2_000;
@@ -104,10 +104,8 @@ fn readable(item: Option<Result<Delivery, LogError>>, parks_newer: bool) -> Resu
         Some(Ok(Delivery::Undecodable(message)))
             if !parks_newer && matches!(message.error, CodecError::Newer { .. }) =>
         {
-            Err(FoldError::halt(format!(
-                "commit {}: {}",
-                message.seq, message.error
-            )))
+            let reason = format!("commit {}: {}", message.seq, message.error);
+            Err(FoldError::halt_because(HaltCause::NewerProgram, reason))
         }
         Some(Ok(delivery)) => Ok(delivery),
         Some(Err(error)) => Err(error.into()),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
 use crate::checkpoint::NAME;
+use crate::error::{FoldError, HaltCause};
 
 /// Watches one projector. Clones watch the same one.
 #[derive(Debug, Clone)]
@@ -58,6 +59,8 @@ pub struct ProjectorStatus {
     pub state: ProjectorState,
     /// Why it halted or what it waits for; `None` while all is well.
     pub reason: Option<String>,
+    /// Why it halted, in a word that may be shown to anybody; the reason may quote what could not be folded.
+    pub halted_by: Option<HaltCause>,
     /// The last commit in the tables.
     pub seq: StreamSeq,
     /// Commits that could not be folded.
@@ -100,6 +103,7 @@ impl ProjectorStatus {
         *self = Self {
             state: ProjectorState::Running,
             reason: None,
+            halted_by: None,
             seq,
             parked,
         };
@@ -110,9 +114,13 @@ impl ProjectorStatus {
         self.state = ProjectorState::Standby;
     }
 
-    pub(super) fn halt(&mut self, reason: String) {
+    pub(super) fn halt(&mut self, error: &FoldError) {
         self.state = ProjectorState::Halted;
-        self.reason = Some(reason);
+        self.reason = Some(error.to_string());
+        self.halted_by = Some(match error {
+            FoldError::Halt { cause, .. } => *cause,
+            _ => HaltCause::Other,
+        });
     }
 }
 
@@ -172,7 +180,17 @@ pub(super) fn describe_metrics() {
         "Stream sequences between the log's last known end and the tables"
     );
     describe_gauge!("projection_parked_events", "Commits that could not be folded");
+    describe_gauge!(
+        "projection_halted",
+        "1 once the fold has halted, which needs a person"
+    );
     show(StreamSeq::ZERO, StreamSeq::ZERO, 0);
+    gauge!("projection_halted", "projection" => NAME).set(0.0);
+}
+
+/// Shows that the fold has halted. It does not go on by itself.
+pub(super) fn show_halted() {
+    gauge!("projection_halted", "projection" => NAME).set(1.0);
 }
 
 /// Shows how far the fold is and how far it has to go.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events::{Clock as _, EventLog as _, StreamSeq, SystemClock};
-use projections::{FoldError, Projector, ProjectorState, Tables};
+use projections::{FoldError, HaltCause, Projector, ProjectorState, Tables};
 use testkit::wait_until_async;
 use tokio_util::sync::CancellationToken;
 
@@ -104,6 +104,7 @@ async fn too_many_parked_commits_halt_the_fold_and_say_why() {
     assert!(matches!(error, FoldError::Halt { .. }), "{error:?}");
     assert!(error.to_string().contains("`dramatis parked list`"), "{error}");
     assert_eq!(handle.status().state, ProjectorState::Halted);
+    assert_eq!(handle.status().halted_by, Some(HaltCause::TooManyParked));
     let counts = bench.tables.counts().await.unwrap();
     assert_eq!((counts.parked, counts.as_of_seq), (4, StreamSeq(11)));
 
@@ -111,4 +112,29 @@ async fn too_many_parked_commits_halt_the_fold_and_say_why() {
     fold_to_end(log.clone(), &bench.tables, 100).await.unwrap();
     assert_eq!(bench.tables.counts().await.unwrap().parked, 5);
     assert_eq!(log.state().await.unwrap().last_seq, StreamSeq(12));
+}
+
+#[tokio::test]
+async fn one_in_a_hundred_may_be_parked_however_many_that_are() {
+    let log = log_of(Vec::new()).await;
+    for number in 0..1_000 {
+        if number % 110 == 109 {
+            log.append_garbage("dramatis.persona.anna", b"{}");
+        }
+        happen(log.as_ref(), of_persona("anna"), vec![enrolled("anna")]).await;
+    }
+    let bench = Bench::new().await;
+    let (projector, handle) = Projector::new(log.clone(), bench.tables.clone(), clock());
+    let cancel = CancellationToken::new();
+    let end = log.state().await.unwrap().last_seq;
+    let reach = async {
+        let reached = handle.wait_for(end, LIMIT).await;
+        cancel.cancel();
+        reached
+    };
+    // Four at once would be too many, nine among a thousand are not.
+    let (ran, reached) = tokio::join!(projector.with_parked_max(4).run(cancel.clone()), reach);
+    ran.unwrap();
+    reached.unwrap();
+    assert_eq!(bench.tables.counts().await.unwrap().parked, 9);
 }

@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use events::{Clock as _, LogError};
 use identity::IdentityError;
-use projections::TablesError;
+use projections::{ProjectorState, TablesError};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -221,10 +221,17 @@ async fn check_projection(app: &App) -> Result<Value, Unwell> {
     let seq = app.projector.seq();
     let end = app.log.state().await?.last_seq;
     let lag_events = end.0.saturating_sub(seq.0);
-    // Not the reason for a halt: it may quote what could not be folded.
-    let state = json!(status).get("state").cloned().unwrap_or_default();
-    let facts = json!({ "state": state, "seq": seq, "lagEvents": lag_events });
-    let is_ok = state == "running" && lag_events <= LAG_EVENTS_MAX;
+    // Of a halt the cause alone: the reason may quote what could not be folded.
+    let facts = json!({
+        "state": status.state,
+        "haltedBy": status.halted_by,
+        "parked": status.parked,
+        "seq": seq,
+        "lagEvents": lag_events,
+    });
+    // One that stands by answers from tables that another process folds.
+    let folds = matches!(status.state, ProjectorState::Running | ProjectorState::Standby);
+    let is_ok = folds && lag_events <= LAG_EVENTS_MAX;
     if is_ok { Ok(facts) } else { Err(Unwell(facts)) }
 }
 

@@ -66,6 +66,43 @@ async fn a_house_that_misses_its_log_or_is_closing_is_alive_but_not_ready() {
 }
 
 #[tokio::test]
+async fn a_fold_that_halts_over_parked_commits_makes_the_house_unready_and_says_by_what() {
+    let house = TestHouse::open().await;
+    house.enrol(ANNA).await;
+    let facts = async || {
+        let answer = house.ask("GET", "/readyz?verbose", None).await;
+        (answer.status, answer.json["checks"][1]["facts"].clone())
+    };
+    assert_eq!(
+        (facts().await.0, &facts().await.1["haltedBy"]),
+        (StatusCode::OK, &json!(null))
+    );
+    for number in 0..100 {
+        let secret = format!("{{\"secret-{number}\":1}}");
+        house
+            .log
+            .inner
+            .append_garbage("dramatis.persona.nobody", secret.as_bytes());
+    }
+    let is_halted = testkit::wait_until_async(std::time::Duration::from_secs(10), || async {
+        facts().await.1["state"] == "halted"
+    });
+    assert!(is_halted.await, "{:?}", facts().await);
+    let (status, facts) = facts().await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(facts["haltedBy"], "too_many_parked");
+    assert!(!facts.to_string().contains("secret"), "{facts}");
+    let metrics = house.ask("GET", "/metrics", None).await.text;
+    for line in [
+        "projection_halted{projection=\"tables\"} 1",
+        "projection_parked_events{projection=\"tables\"} 100",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    assert_eq!(house.ask("GET", "/livez", None).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn metrics_are_text_for_prometheus() {
     let house = TestHouse::open().await;
     house.ask("GET", "/livez", None).await;
