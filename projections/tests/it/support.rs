@@ -146,6 +146,23 @@ pub async fn fold_cut_after(
     }
 }
 
+/// Runs a rebuild to its end, or until it was polled `polls` times; then it is dropped where it stands, as a killed
+/// process would leave it.
+pub async fn rebuild_cut_after(log: &dyn EventLog, tables: &Tables, polls: usize) {
+    let (clock, mut quiet) = (clock(), quiet);
+    let mut work = pin!(projections::rebuild(log, tables, clock.as_ref(), &mut quiet));
+    let mut polled = 0;
+    std::future::poll_fn(|cx| {
+        polled += 1;
+        if polled > polls {
+            Poll::Ready(())
+        } else {
+            work.as_mut().poll(cx).map(|ended| drop(ended.unwrap()))
+        }
+    })
+    .await;
+}
+
 /// What tables hold after an undisturbed fold of `log`.
 pub async fn reference(log: Arc<dyn EventLog>) -> Vec<TableChecksum> {
     let bench = Bench::new().await;
