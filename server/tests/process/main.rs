@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod canaries;
 mod common;
 mod documented;
 mod erased;
