@@ -16,6 +16,9 @@ use crate::upcast::{UPCASTERS, Upcaster, raise};
 /// The CloudEvents type of every message on the stream.
 pub const COMMIT_TYPE: &str = "dramatis.commit.v1";
 
+/// What most commits fit into.
+const COMMIT_BYTES_USUAL: usize = 1024;
+
 /// Bytes that are not a commit of ours.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -120,10 +123,12 @@ pub(crate) fn encode_body(commit: &crate::Commit) -> Result<Vec<u8>, CodecError>
         correlation: &commit.correlation,
         causation: commit.causation.as_deref(),
     };
-    serde_json::to_vec(&body).map_err(|source| CodecError::Malformed {
+    let mut bytes = Vec::with_capacity(COMMIT_BYTES_USUAL);
+    serde_json::to_writer(&mut bytes, &body).map_err(|source| CodecError::Malformed {
         place: "commit body".to_owned(),
         source,
-    })
+    })?;
+    Ok(bytes)
 }
 
 /// Reads what [`encode_body`] wrote, now or long ago.

@@ -94,9 +94,6 @@ impl JetStreamLog {
         fitness::check_durability(&client, &settings.durability)?;
         let context = jetstream::ContextBuilder::new()
             .timeout(settings.timeout)
-            // Ours is the bound; the client's own must not be in the way of acks that nobody waits for any more.
-            .max_ack_inflight(settings.in_flight_max.saturating_mul(2))
-            .ack_timeout(settings.timeout)
             .build(client.clone());
         let stream = fitness::open_stream(&context, &settings).await?;
         Ok(Self {

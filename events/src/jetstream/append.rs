@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::Request;
+use async_nats::jetstream::{self, ErrorCode};
+use serde::Deserialize;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
-use super::connection::pause;
+use super::connection::{Patience, pause};
 use super::headers::{Outgoing, id_of, stamp_of};
 use super::heads::Head;
 use super::{JetStreamLog, STREAM_NAME};
@@ -32,6 +34,27 @@ enum Found {
     Free,
 }
 
+/// Why a commit is not known to be stored.
+#[derive(Debug, thiserror::Error)]
+enum NotStored {
+    /// The guard did not hold: it was not, now.
+    #[error("the subject keeps moving")]
+    Refused,
+    /// Anything else, a lost answer included.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// The server's answer to a message.
+#[derive(Deserialize)]
+struct Ack {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<jetstream::Error>,
+}
+
 /// A commit's place before it has one.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -54,38 +77,43 @@ impl JetStreamLog {
                 bytes_max,
             }));
         }
-        let Ok(Ok(_room)) = timeout(ROOM_WITHIN, self.room.acquire()).await else {
-            // Without a connection it is not the number of appends that is the trouble.
-            self.connected().await?;
-            return Err(LogError::Busy {
-                in_flight_max: self.settings.in_flight_max,
-            });
-        };
+        let _room = self.room().await?;
         let _in_flight = self.telemetry.in_flight();
-        let mut last_error = None;
-        let append = self.append_resolved(&outgoing, expected, &mut last_error);
-        if let Ok(outcome) = timeout(self.settings.append_within, append).await {
-            return outcome;
-        }
-        Err(last_error.unwrap_or_else(|| {
-            let within_ms = self.settings.append_within.as_millis();
-            LogError::Unavailable(format!("no acknowledgement within {within_ms} ms"))
-        }))
+        self.append_resolved(&outgoing, expected).await
     }
 
-    /// Tries until it is known what became of the commit; `last_error` tells why it is not yet.
+    /// A place among the appends in flight.
+    async fn room(&self) -> Result<SemaphorePermit<'_>, LogError> {
+        if let Ok(room) = self.room.try_acquire() {
+            return Ok(room);
+        }
+        if let Ok(Ok(room)) = timeout(ROOM_WITHIN, self.room.acquire()).await {
+            return Ok(room);
+        }
+        // Without a connection it is not the number of appends that is the trouble.
+        self.connected().await?;
+        Err(LogError::Busy {
+            in_flight_max: self.settings.in_flight_max,
+        })
+    }
+
+    /// Tries until it is known what became of the commit, or patience ends.
     async fn append_resolved(
         &self,
         outgoing: &Outgoing,
         expected: ExpectedSeq,
-        last_error: &mut Option<LogError>,
     ) -> Result<Result<Appended, Rejection>, LogError> {
+        let mut patience = Patience::new(self.settings.append_within);
         let mut backoff = BACKOFF;
         loop {
             self.connected().await?;
-            match self.append_once(outgoing, expected).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(error) => *last_error = Some(error),
+            let tried = self.append_once(outgoing, expected);
+            let error = match self.answer_of(tried, &mut patience).await {
+                Ok(Ok(outcome)) => return Ok(outcome),
+                Ok(Err(error)) | Err(error) => error,
+            };
+            if !patience.bears(backoff) {
+                return Err(error);
             }
             pause(backoff).await;
             backoff *= 2;
@@ -118,8 +146,7 @@ impl JetStreamLog {
         };
         let was_refused = sent
             .as_ref()
-            .is_none_or(|error| error.kind() == PublishErrorKind::WrongLastSequence);
-        self.connected().await?;
+            .is_none_or(|error| matches!(error, NotStored::Refused));
         match (self.find(outgoing, guard).await?, expected) {
             (Found::Ours(seq), _) => {
                 if was_refused {
@@ -188,21 +215,27 @@ impl JetStreamLog {
         Ok(Stamped::At(Some(ChainStamp::new(head.link, content))))
     }
 
-    /// Sends it and waits for the acknowledgement, on one connection.
-    async fn publish(&self, outgoing: &Outgoing, place: Place) -> Result<Appended, PublishError> {
-        let message = PublishMessage::build()
+    /// Sends it and waits for the acknowledgement.
+    async fn publish(&self, outgoing: &Outgoing, place: Place) -> Result<Appended, NotStored> {
+        // Not through the client's own publish, which has bounds and a timer of its own and reads acks by guessing: a
+        // tenth of what an append costs.
+        let request = Request::new()
             .headers(outgoing.guarded_headers(place.stamp, place.guard))
-            .payload(outgoing.body.clone());
-        let acknowledged = async {
-            let sent = self.context.send_publish(outgoing.subject.clone(), message);
-            sent.await?.await
-        };
-        match self.answer_of(acknowledged).await {
-            Some(ack) => ack.map(|ack| Appended {
-                seq: StreamSeq(ack.sequence),
+            .payload(outgoing.body.clone())
+            .timeout(None);
+        let answer = self.client.send_request(outgoing.subject.clone(), request).await;
+        let answer = answer.map_err(|error| NotStored::Unknown(error.to_string()))?;
+        let ack: Ack = serde_json::from_slice(&answer.payload)
+            .map_err(|error| NotStored::Unknown(format!("an acknowledgement is not readable: {error}")))?;
+        match ack.error {
+            None => Ok(Appended {
+                seq: StreamSeq(ack.seq),
                 duplicate: ack.duplicate,
             }),
-            None => Err(PublishErrorKind::BrokenPipe.into()),
+            Some(error) if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE => {
+                Err(NotStored::Refused)
+            }
+            Some(error) => Err(NotStored::Unknown(error.to_string())),
         }
     }
 

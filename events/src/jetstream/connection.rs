@@ -16,6 +16,25 @@ const CONNECTED_EVERY: Duration = Duration::from_millis(10);
 /// How often a wait for an answer looks whether its connection is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What is left of the time something may take, counted by those who wait.
+#[derive(Debug)]
+pub(super) struct Patience {
+    whole: Duration,
+    left: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(whole: Duration) -> Self {
+        Self { whole, left: whole }
+    }
+
+    /// Takes `wait` off; says whether anything is left.
+    pub(super) fn bears(&mut self, wait: Duration) -> bool {
+        self.left = self.left.saturating_sub(wait);
+        !self.left.is_zero()
+    }
+}
+
 impl JetStreamLog {
     pub(super) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
@@ -35,16 +54,28 @@ impl JetStreamLog {
         Err(LogError::Unavailable("not connected to NATS".to_owned()))
     }
 
-    /// Waits for the answer to what is sent now: it comes on the connection it was asked on, or never. `None` when that
-    /// connection is gone.
-    pub(super) async fn answer_of<A>(&self, answer: impl Future<Output = A>) -> Option<A> {
+    /// Waits for the answer to what is asked now: it comes on the connection it was asked on, or never. One timer, however
+    /// long it takes.
+    ///
+    /// # Errors
+    /// That the connection broke, or that patience ended. What became of the question is not known.
+    pub(super) async fn answer_of<A>(
+        &self,
+        answer: impl Future<Output = A>,
+        patience: &mut Patience,
+    ) -> Result<A, LogError> {
         let connects = self.connects();
         let mut answer = std::pin::pin!(answer);
         loop {
-            match timeout(LOOK_EVERY, &mut answer).await {
-                Ok(answer) => return Some(answer),
-                Err(_) if self.connects() != connects || !self.is_connected() => return None,
-                Err(_) => {}
+            if let Ok(answer) = timeout(LOOK_EVERY, &mut answer).await {
+                return Ok(answer);
+            }
+            if self.connects() != connects || !self.is_connected() {
+                return Err(LogError::Unavailable("the connection to NATS broke".to_owned()));
+            }
+            if !patience.bears(LOOK_EVERY) {
+                let within_ms = patience.whole.as_millis();
+                return Err(LogError::Unavailable(format!("no answer within {within_ms} ms")));
             }
         }
     }

@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::connection::pause;
 use super::headers::delivery_of_message;
@@ -17,6 +19,11 @@ use crate::log::{CommitStream, Delivery, LogError};
 
 /// Messages asked for at a time.
 const BATCH: i64 = 500;
+/// Messages decoded together at most, and their bytes; one message may have more.
+const CHUNK_MESSAGES: usize = 128;
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks that wait for whoever takes them.
+const CHUNKS_AHEAD: usize = 4;
 /// How often a silent follower looks at its connection.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Looks after which it asks whether the log has more.
@@ -85,10 +92,41 @@ impl JetStreamLog {
             .await
             .map_err(|error| unavailable(&error))?;
         let messages = consumer.messages().await.map_err(|error| unavailable(&error))?;
-        Ok(messages
-            .map(|message| delivery_of_message(&message.map_err(|error| unavailable(&error))?))
-            .boxed())
+        Ok(ahead(messages))
     }
+}
+
+/// Reads messages in a task of its own, some chunks ahead of whoever takes them: decoding is half of what folding costs
+/// this program, and goes on while rows are made and written.
+fn ahead(mut messages: pull::Ordered) -> BoxStream<'static, Result<Delivery, LogError>> {
+    let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+    let mut reading = JoinSet::new();
+    reading.spawn(async move {
+        while let Some(first) = messages.next().await {
+            let mut chunk = Vec::with_capacity(CHUNK_MESSAGES);
+            let (mut bytes, mut next) = (0, Some(first));
+            while let Some(message) = next {
+                bytes += message.as_ref().map_or(0, |message| message.payload.len());
+                chunk.push(
+                    message
+                        .map_err(|error| unavailable(&error))
+                        .and_then(|message| delivery_of_message(&message)),
+                );
+                if chunk.len() >= CHUNK_MESSAGES || bytes >= CHUNK_BYTES {
+                    break;
+                }
+                next = messages.next().now_or_never().flatten();
+            }
+            if sender.send(chunk).await.is_err() {
+                return;
+            }
+        }
+    });
+    let chunks = stream::unfold((receiver, reading), |(mut receiver, reading)| async move {
+        let chunk = receiver.recv().await?;
+        Some((stream::iter(chunk), (receiver, reading)))
+    });
+    chunks.flatten().boxed()
 }
 
 impl Follower {

@@ -11,6 +11,7 @@ use super::{Importer, Tail};
 use crate::chain::{ChainHash, ChainStamp};
 use crate::commit::StreamSeq;
 use crate::ids::CommitId;
+use crate::jetstream::connection::Patience;
 use crate::jetstream::headers::Outgoing;
 use crate::jetstream::unavailable;
 use crate::log::LogError;
@@ -42,12 +43,13 @@ impl Importer<'_> {
         let request = Request::new()
             .headers(headers)
             .payload(last.body.clone())
-            .timeout(Some(BATCH_WITHIN));
+            .timeout(None);
         let committed = self.log.client.send_request(last.subject.clone(), request);
-        let answer = self.log.answer_of(committed).await;
-        let answer = answer
-            .ok_or_else(|| LogError::Unavailable("the connection broke".to_owned()))?
-            .map_err(|error| unavailable(&error))?;
+        let answer = self
+            .log
+            .answer_of(committed, &mut Patience::new(BATCH_WITHIN))
+            .await?;
+        let answer = answer.map_err(|error| unavailable(&error))?;
         match serde_json::from_slice(&answer.payload).map_err(|error| unavailable(&error))? {
             Response::Ok(PublishAck { sequence, .. }) => {
                 self.stored(batch, StreamSeq(sequence), &links);
