@@ -6,7 +6,6 @@ use std::collections::HashMap;
 
 use futures::TryStreamExt as _;
 use serde::Serialize;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::database::{Db, DbRow, query_text};
@@ -35,11 +34,11 @@ pub(crate) async fn of_all(db: &mut Db<'_>) -> Result<Vec<TableChecksum>, sqlx::
 
 /// The checksum of one table.
 pub(crate) async fn of_table(db: &mut Db<'_>, table: &FoldedTable) -> Result<TableChecksum, sqlx::Error> {
-    let (mut rows, mut sum) = (0u64, 0u64);
+    let (mut rows, mut sum, mut canonical) = (0u64, 0u64, Vec::new());
     let mut stored = query_text(select_all(table)).fetch(db);
     while let Some(row) = stored.try_next().await? {
         rows += 1;
-        sum = sum.wrapping_add(digest_of(&row, table)?);
+        sum = sum.wrapping_add(digest_of(&row, table, &mut canonical)?);
     }
     Ok(TableChecksum {
         table: table.name.to_owned(),
@@ -53,14 +52,17 @@ pub(crate) async fn of_rows(
     db: &mut Db<'_>,
     table: &FoldedTable,
 ) -> Result<HashMap<String, u64>, sqlx::Error> {
-    let mut digests = HashMap::new();
+    let (mut digests, mut canonical) = (HashMap::new(), Vec::new());
     let mut stored = query_text(select_all(table)).fetch(db);
     while let Some(row) = stored.try_next().await? {
-        let key: Vec<String> = (0..table.columns.len())
-            .filter(|column| table.key.contains(&table.columns[*column].name))
-            .map(|column| row.json(column).map(|value| plain_text(&value)))
-            .collect::<Result<_, _>>()?;
-        digests.insert(key.join("/"), digest_of(&row, table)?);
+        let mut key = Vec::new();
+        for column in (0..table.columns.len()).filter(|place| table.key.contains(&table.columns[*place].name))
+        {
+            canonical.clear();
+            row.write_json(column, &mut canonical)?;
+            key.push(plain_text(&canonical));
+        }
+        digests.insert(key.join("/"), digest_of(&row, table, &mut canonical)?);
     }
     Ok(digests)
 }
@@ -69,11 +71,14 @@ fn select_all(table: &FoldedTable) -> String {
     format!("SELECT {} FROM {}", table.columns_of(table.name), table.name)
 }
 
-fn digest_of(row: &DbRow, table: &FoldedTable) -> Result<u64, sqlx::Error> {
-    let values: Vec<Value> = (0..table.columns.len())
-        .map(|column| row.json(column))
-        .collect::<Result<_, _>>()?;
-    let canonical = serde_json::to_vec(&values).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+/// `canonical` is room that is used for one row after the other.
+fn digest_of(row: &DbRow, table: &FoldedTable, canonical: &mut Vec<u8>) -> Result<u64, sqlx::Error> {
+    canonical.clear();
+    for column in 0..table.columns.len() {
+        canonical.push(if column == 0 { b'[' } else { b',' });
+        row.write_json(column, canonical)?;
+    }
+    canonical.push(b']');
     let hash = Sha256::digest(&canonical);
     Ok(hash
         .iter()
@@ -81,9 +86,7 @@ fn digest_of(row: &DbRow, table: &FoldedTable) -> Result<u64, sqlx::Error> {
         .fold(0, |digest, byte| (digest << 8) | u64::from(*byte)))
 }
 
-fn plain_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// A key's column as people read it.
+fn plain_text(json: &[u8]) -> String {
+    serde_json::from_slice(json).unwrap_or_else(|_| String::from_utf8_lossy(json).into_owned())
 }

@@ -12,7 +12,7 @@ use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction,
 };
 
-pub(crate) use bulk::{Cell, Keys, Kind, rows_with_keys, upsert};
+pub(crate) use bulk::{Cell, Changed, Keys, Kind, rows_with_keys, write_rows};
 pub(crate) use query::{DbRow, Query, query, query_per, query_text};
 
 /// Connections of one database.

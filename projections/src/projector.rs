@@ -3,10 +3,12 @@
 mod handle;
 mod standby;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Clock, CommitStream, Delivery, EventLog, LogState, StreamSeq};
+use futures::future::{Either, select};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +71,6 @@ struct Following {
     checkpoint: Option<Checkpoint>,
     state: LogState,
     checked_at: Duration,
-    commits: CommitStream,
 }
 
 impl Following {
@@ -167,17 +168,20 @@ impl Projector {
         }
     }
 
-    /// Follows the log from the checkpoint as long as that goes well.
+    /// Follows the log from the checkpoint as long as that goes well. While one batch is folded the next is gathered:
+    /// reading and folding are this program's work, writing is the database's.
     async fn follow(&mut self, cancel: &CancellationToken) -> Result<Ended, FoldError> {
-        let mut following = tokio::select! {
+        let (mut following, mut commits) = tokio::select! {
             biased;
             // Nothing was begun that would have to be ended.
             () = cancel.cancelled() => return Ok(Ended::Cancelled),
-            following = self.begin() => following?,
+            begun = self.begin() => begun?,
         };
+        let clock = self.clock.clone();
+        let mut gathered = None;
         loop {
             let gather = Gather {
-                clock: self.clock.as_ref(),
+                clock: clock.as_ref(),
                 cancel,
                 commits_max: self.batch_commits_max,
                 log_end: following.state.last_seq,
@@ -186,13 +190,32 @@ impl Projector {
                 age_max: BATCH_AGE_MAX,
                 silence: self.silence,
             };
-            let after = following.seq();
-            let (batch, then) = gather.next(&mut following.commits, after).await;
-            if !batch.is_empty() {
-                self.check_fork_at_times(&mut following).await?;
-                if let Some(ended) = self.fold(&mut following, &batch).await? {
-                    return Ok(ended);
+            let (batch, then) = match gathered.take() {
+                Some(gathered) => gathered,
+                None => gather.next(&mut commits, following.seq()).await,
+            };
+            match (batch.last().map(Delivery::seq), &then) {
+                (Some(last), Ok(Then::Continue)) => {
+                    let folding = pin!(self.fold(&mut following, &batch));
+                    let gathering = pin!(gather.next(&mut commits, last));
+                    // Whoever waits for this batch is told when it is folded, however long the next takes to come.
+                    gathered = match select(folding, gathering).await {
+                        Either::Left((folded, gathering)) => match folded? {
+                            Some(ended) => return Ok(ended),
+                            None => Some(gathering.await),
+                        },
+                        Either::Right((next, folding)) => match folding.await? {
+                            Some(ended) => return Ok(ended),
+                            None => Some(next),
+                        },
+                    };
                 }
+                (Some(_), _) => {
+                    if let Some(ended) = self.fold(&mut following, &batch).await? {
+                        return Ok(ended);
+                    }
+                }
+                (None, _) => {}
             }
             match then? {
                 Then::Continue | Then::Reached => {}
@@ -213,7 +236,7 @@ impl Projector {
         }
     }
 
-    async fn begin(&self) -> Result<Following, FoldError> {
+    async fn begin(&self) -> Result<(Following, CommitStream), FoldError> {
         let checkpoint = self.tables.checkpoint().await?;
         let parked = self.tables.parked_count().await?;
         let state = self.log.state().await?;
@@ -222,12 +245,12 @@ impl Projector {
         let commits = self.log.follow(seq).await?;
         self.status.send_modify(|status| status.run_at(seq, parked));
         handle::show(seq, state.last_seq, parked);
-        Ok(Following {
+        let following = Following {
             checkpoint,
             state,
             checked_at: self.clock.monotonic(),
-            commits,
-        })
+        };
+        Ok((following, commits))
     }
 
     async fn check_fork_at_times(&self, following: &mut Following) -> Result<(), FoldError> {
@@ -257,6 +280,7 @@ impl Projector {
         following: &mut Following,
         batch: &[Delivery],
     ) -> Result<Option<Ended>, FoldError> {
+        self.check_fork_at_times(following).await?;
         match fold_batch(&self.tables, following.seq(), &following.state.identity, batch).await? {
             Folded::Committed {
                 checkpoint, parked, ..

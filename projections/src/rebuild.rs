@@ -148,10 +148,13 @@ async fn fold_and_swap(
                 .await?
                 .is_none_or(|next| next.seq() > live_seq);
         // Before the swap, which takes the log for what it is and replaces the seals by its own.
-        let comparable = live.as_ref().filter(|_| is_reached);
-        let chain = held_against_seals(scratch, folding.log, tables, comparable).await?;
-        if swap(tables, scratch, live.filter(|_| is_reached).as_ref()).await? {
-            return report(scratch, None, chain).await;
+        let live = live.filter(|_| is_reached);
+        let chain = held_against_seals(scratch, folding.log, tables, live.as_ref()).await?;
+        scratch.tables().shrink_writer().await?;
+        let (is_done, checksums) =
+            tokio::join!(swap(tables, scratch, live.as_ref()), scratch.tables().checksums());
+        if is_done? {
+            return Ok(report(scratch, checksums?, None, chain));
         }
     }
     Err(FoldError::Retry {
@@ -179,19 +182,20 @@ async fn held_against_seals(
     chain.with_seals(&compared, log, &mut kept.db()).await
 }
 
-async fn report(
+fn report(
     scratch: &Scratch,
+    tables: Vec<TableChecksum>,
     copy: Option<String>,
     chain: ChainReport,
-) -> Result<RebuildReport, FoldError> {
-    Ok(RebuildReport {
+) -> RebuildReport {
+    RebuildReport {
         events: scratch.events(),
         seq: scratch.seq(),
         resumed_from: scratch.began_at(),
         copy,
-        tables: scratch.tables().checksums().await?,
+        tables,
         chain,
-    })
+    }
 }
 
 /// Folds a copy as of `until` and leaves it beside the live tables.
@@ -211,7 +215,8 @@ async fn copy_until(
     let made = scratch.tables().location().clone();
     let place = tables.location().copy(&format!("as-of-{}", scratch.seq()));
     let chain = ChainReport::of(&scratch.audit());
-    let report = report(&scratch, Some(place.to_string()), chain).await?;
+    let checksums = scratch.tables().checksums().await?;
+    let report = report(&scratch, checksums, Some(place.to_string()), chain);
     let guard = scratch.close().await;
     made.rename_to(&place).await?;
     guard.remove().await;

@@ -1,7 +1,7 @@
 //! A copy of the tables beside the live ones, folded from the log: what rebuild swaps in and verify compares with.
 
 mod guard;
-mod indexes;
+pub(crate) mod indexes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -133,7 +133,9 @@ impl Scratch {
 
     async fn open(location: Location, guard: Guard) -> Result<Self, FoldError> {
         let tables = Tables::at(location).await?;
-        let indexes = indexes::drop_secondary(&tables).await?;
+        let mut writer = tables.writer().acquire().await?;
+        let indexes = indexes::drop_secondary(&mut writer.db(), tables.location()).await?;
+        drop(writer);
         let checkpoint = tables.checkpoint().await?;
         let parked = tables.parked_count().await?;
         Ok(Self {
@@ -317,7 +319,8 @@ impl Scratch {
 
     /// Gives it the indexes that live tables have.
     pub(crate) async fn index(&self) -> Result<(), FoldError> {
-        Ok(self.indexes.create(&self.tables).await?)
+        let mut writer = self.tables.writer().acquire().await?;
+        Ok(self.indexes.create(&mut writer.db()).await?)
     }
 
     /// Closes its connections and leaves it where it is.

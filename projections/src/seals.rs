@@ -6,7 +6,7 @@ mod compare;
 use events::{Delivery, Seal, StreamSeq};
 
 use crate::column::bigint;
-use crate::database::{Cell, Db, DbRow, Kind, query, upsert};
+use crate::database::{Cell, Changed, Db, DbRow, Kind, query, write_rows};
 use crate::row::{Column, Field as _, FoldedTable, Row};
 
 pub(crate) use compare::{Compared, Difference, compare, copies_of};
@@ -86,7 +86,7 @@ pub(crate) async fn keep(
         open.put(delivery.seq(), delivery.seal());
     }
     blocks.push(open);
-    upsert(db, blocks).await
+    write_rows(db, Changed::of(blocks)).await
 }
 
 async fn stored(db: &mut Db<'_>, block: i64) -> Result<SealBlock, sqlx::Error> {

@@ -10,8 +10,16 @@ use crate::location::Location;
 use crate::row::Row as _;
 use crate::schema::FOLDED_TABLES;
 use crate::scratch::Scratch;
+use crate::scratch::indexes::drop_secondary;
 use crate::seals::SealBlock;
 use crate::tables::Tables;
+
+/// Page cache of the connection that swaps, in KiB, negative as SQLite wants it: 16 MiB.
+const SWAP_CACHE: &str = "-16384";
+/// The table that says how far the others are.
+const CHECKPOINTS: &str = "projection_checkpoints";
+const SEAL_COLUMNS: [&str; 2] = ["block", "seals"];
+const CHECKPOINT_COLUMNS: &[&str] = &["name", "seq", "commit_id", "stream_name", "stream_created"];
 
 /// Names of live tables and copy within one connection.
 struct Names<'a> {
@@ -26,9 +34,13 @@ pub(crate) async fn swap(
     scratch: &Scratch,
     reached: Option<&Checkpoint>,
 ) -> Result<bool, FoldError> {
-    match (live.location(), scratch.tables().location()) {
+    let live_location = live.location();
+    match (live_location, scratch.tables().location()) {
         (Location::File(live), Location::File(copy)) => {
-            let mut connection = sqlite::options(live).connect().await?;
+            let mut connection = sqlite::options(live)
+                .pragma("cache_size", SWAP_CACHE)
+                .connect()
+                .await?;
             query("ATTACH DATABASE $1 AS copy")
                 .bind(copy.to_string_lossy().into_owned())
                 .execute(&mut Db::Sqlite(&mut connection))
@@ -38,7 +50,13 @@ pub(crate) async fn swap(
                 live: "main",
                 copy: "copy",
             };
-            let is_done = replace(&mut Db::Sqlite(&mut transaction), &names, scratch, reached).await?;
+            let mut db = Db::Sqlite(&mut transaction);
+            let is_done = if checkpoint::read(&mut db).await?.is_none() {
+                fill(&mut db, live_location, &names).await?;
+                true
+            } else {
+                replace(&mut db, &names, scratch, reached).await?
+            };
             transaction.commit().await?;
             connection.close().await?;
             Ok(is_done)
@@ -84,17 +102,39 @@ async fn replace(
         replace_table(db, names, table.name, table.key, &columns).await?;
     }
     let seals = SealBlock::TABLE;
-    replace_table(db, names, seals.name, seals.key, &["block", "seals"]).await?;
-    replace_table(
-        db,
-        names,
-        "projection_checkpoints",
-        &["name"],
-        &["name", "seq", "commit_id", "stream_name", "stream_created"],
-    )
-    .await?;
+    replace_table(db, names, seals.name, seals.key, &SEAL_COLUMNS).await?;
+    replace_table(db, names, CHECKPOINTS, &["name"], CHECKPOINT_COLUMNS).await?;
     checkpoint::moved_by_rebuild(db).await?;
     Ok(true)
+}
+
+/// Fills live tables that nothing was ever folded into.
+async fn fill(db: &mut Db<'_>, live: &Location, names: &Names<'_>) -> Result<(), FoldError> {
+    let indexes = drop_secondary(db, live).await?;
+    for table in FOLDED_TABLES {
+        let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+        insert_all(db, names, table.name, &columns).await?;
+    }
+    insert_all(db, names, SealBlock::TABLE.name, &SEAL_COLUMNS).await?;
+    insert_all(db, names, CHECKPOINTS, CHECKPOINT_COLUMNS).await?;
+    indexes.create(db).await?;
+    Ok(checkpoint::moved_by_rebuild(db).await?)
+}
+
+async fn insert_all(
+    db: &mut Db<'_>,
+    names: &Names<'_>,
+    table: &str,
+    columns: &[&str],
+) -> Result<(), sqlx::Error> {
+    let Names { live, copy } = names;
+    let columns = columns.join(", ");
+    query_text(format!(
+        "INSERT INTO {live}.{table} ({columns}) SELECT {columns} FROM {copy}.{table}"
+    ))
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn replace_table(

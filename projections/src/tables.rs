@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::checksum::{self, TableChecksum};
-use crate::database::{DbPool, postgres};
+use crate::database::{DbPool, postgres, query};
 use crate::location::Location;
 use crate::scratch::{Leave, Scratch};
 
@@ -152,6 +152,14 @@ impl Tables {
     pub async fn checksums(&self) -> Result<Vec<TableChecksum>, TablesError> {
         let mut snapshot = self.readers.snapshot().await?;
         Ok(checksum::of_all(&mut snapshot.db()).await?)
+    }
+
+    /// Gives back the writer's page cache, where it has one of its own.
+    pub(crate) async fn shrink_writer(&self) -> Result<(), TablesError> {
+        if self.path().is_some() {
+            query("PRAGMA shrink_memory").execute(&self.writer).await?;
+        }
+        Ok(())
     }
 
     /// Closes all connections once their present work is done.

@@ -3,7 +3,9 @@
 //! quadratic in a long list); Postgres takes one array per column, so that one statement serves any number of rows.
 
 use std::fmt::Write as _;
+use std::vec::IntoIter;
 
+use futures::future::join;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe};
@@ -14,6 +16,9 @@ use crate::row::{FoldedTable, Row};
 /// Rows in one SQLite statement, largest first: a few sizes, so that each is prepared once. The largest stays below
 /// SQLite's 32,766 placeholders for tables of up to 127 columns.
 const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+/// Rows in one Postgres statement at most: enough that the statement itself costs nothing, few enough that the next is
+/// made while it runs.
+const ARRAY_ROWS_MAX: usize = 1_000;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +80,11 @@ pub(crate) async fn rows_with_keys<R: Row, const N: usize>(
         let on: Vec<String> = (0..N)
             .map(|place| format!("{}.{1} = wanted.{1}", table.name, keys.columns[place]))
             .collect();
+        // OFFSET 0 keeps the order of the loops, as above: without it large batches were joined by reading the whole
+        // table.
         let sql = format!(
-            "SELECT {columns} FROM UNNEST({}) AS wanted ({}) JOIN {} ON {} WHERE TRUE {}",
+            "SELECT found.* FROM UNNEST({}) AS wanted ({})
+             CROSS JOIN LATERAL (SELECT {columns} FROM {} WHERE {} {} OFFSET 0) AS found",
             arrays.join(", "),
             keys.columns.join(", "),
             table.name,
@@ -96,46 +104,96 @@ pub(crate) async fn rows_with_keys<R: Row, const N: usize>(
     rows.iter().map(R::read).collect()
 }
 
-/// Writes `rows`, each in the place of the one with its key, if there is one.
-pub(crate) async fn upsert<R: Row>(db: &mut Db<'_>, rows: Vec<R>) -> Result<(), sqlx::Error> {
+/// Rows of one table that are to be written.
+#[derive(Debug)]
+pub(crate) struct Changed<R> {
+    /// Those whose keys the table does not have; with a conflict to look for each would cost half as much again.
+    pub(crate) new: Vec<R>,
+    /// Those whose keys it has, or may have.
+    pub(crate) others: Vec<R>,
+}
+
+impl<R> Changed<R> {
+    /// Rows of which it is not known whether the table has them.
+    pub(crate) fn of(rows: Vec<R>) -> Self {
+        Self {
+            new: Vec::new(),
+            others: rows,
+        }
+    }
+}
+
+/// What is to happen with a row of the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conflict {
+    /// There is none, or the statement fails.
+    Refuse,
+    /// It is replaced.
+    Replace,
+}
+
+/// Writes rows, each in the place of the one with its key, if there is one.
+pub(crate) async fn write_rows<R: Row>(db: &mut Db<'_>, changed: Changed<R>) -> Result<(), sqlx::Error> {
+    write(db, changed.new, Conflict::Refuse).await?;
+    write(db, changed.others, Conflict::Replace).await
+}
+
+/// While one statement runs the next is made: the database works in a thread or a process of its own.
+async fn write<R: Row>(db: &mut Db<'_>, rows: Vec<R>, conflict: Conflict) -> Result<(), sqlx::Error> {
+    let mut rows = rows.into_iter();
     match db {
         Db::Sqlite(connection) => {
-            let mut rows = rows.into_iter();
-            for size in CHUNKS {
-                while rows.len() >= size {
-                    let mut cells = Vec::with_capacity(size * R::TABLE.columns.len());
-                    for row in rows.by_ref().take(size) {
-                        row.into_cells(&mut cells)?;
-                    }
-                    let mut arguments = SqliteArguments::default();
-                    arguments.reserve(cells.len(), 0);
-                    for cell in cells {
-                        match cell {
-                            Cell::Int(value) => arguments.add(value),
-                            Cell::Real(value) => arguments.add(value),
-                            Cell::Text(value) => arguments.add(value),
-                        }
-                        .map_err(sqlx::Error::Encode)?;
-                    }
-                    let sql = AssertSqlSafe(values_statement(&R::TABLE, size));
-                    sqlx::query_with(sql, arguments)
-                        .execute(&mut **connection)
-                        .await?;
-                }
+            let mut next = values_of(&mut rows)?;
+            while let Some((count, arguments)) = next {
+                let sql = AssertSqlSafe(values_statement(&R::TABLE, count, conflict));
+                let run = sqlx::query_with(sql, arguments).execute(&mut **connection);
+                let (done, following) = join(run, async { values_of(&mut rows) }).await;
+                done?;
+                next = following?;
             }
         }
         Db::Postgres(connection) => {
-            if rows.is_empty() {
-                return Ok(());
+            let mut next = arrays_of(&mut rows)?;
+            while let Some(arguments) = next {
+                let sql = AssertSqlSafe(unnest_statement(&R::TABLE, conflict));
+                let run = sqlx::query_with(sql, arguments).execute(&mut **connection);
+                let (done, following) = join(run, async { arrays_of(&mut rows) }).await;
+                done?;
+                next = following?;
             }
-            let arguments = columns_of_rows(rows)?;
-            let sql = AssertSqlSafe(unnest_statement(&R::TABLE));
-            sqlx::query_with(sql, arguments)
-                .execute(&mut **connection)
-                .await?;
         }
     }
     Ok(())
+}
+
+/// The arguments of the next SQLite statement, and how many rows they are; `None` at the end.
+fn values_of<R: Row>(rows: &mut IntoIter<R>) -> Result<Option<(usize, SqliteArguments)>, sqlx::Error> {
+    let Some(count) = CHUNKS.into_iter().find(|count| *count <= rows.len()) else {
+        return Ok(None);
+    };
+    let mut cells = Vec::with_capacity(count * R::TABLE.columns.len());
+    for row in rows.take(count) {
+        row.into_cells(&mut cells)?;
+    }
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(cells.len(), 0);
+    for cell in cells {
+        match cell {
+            Cell::Int(value) => arguments.add(value),
+            Cell::Real(value) => arguments.add(value),
+            Cell::Text(value) => arguments.add(value),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(Some((count, arguments)))
+}
+
+/// The arguments of the next Postgres statement; `None` at the end.
+fn arrays_of<R: Row>(rows: &mut IntoIter<R>) -> Result<Option<PgArguments>, sqlx::Error> {
+    if rows.len() == 0 {
+        return Ok(None);
+    }
+    columns_of_rows(rows.take(ARRAY_ROWS_MAX).collect()).map(Some)
 }
 
 fn columns_of_rows<R: Row>(rows: Vec<R>) -> Result<PgArguments, sqlx::Error> {
@@ -182,15 +240,15 @@ fn columns_of_rows<R: Row>(rows: Vec<R>) -> Result<PgArguments, sqlx::Error> {
     Ok(arguments)
 }
 
-fn values_statement(table: &FoldedTable, rows: usize) -> String {
+fn values_statement(table: &FoldedTable, rows: usize, conflict: Conflict) -> String {
     let row = format!("({})", vec!["?"; table.columns.len()].join(", "));
     let values = vec![row; rows].join(", ");
     let mut sql = insert_into(table);
-    let _ = write!(sql, " VALUES {values}{}", on_conflict(table));
+    let _ = write!(sql, " VALUES {values}{}", on_conflict(table, conflict));
     sql
 }
 
-fn unnest_statement(table: &FoldedTable) -> String {
+fn unnest_statement(table: &FoldedTable, conflict: Conflict) -> String {
     let arrays: Vec<String> = (1..)
         .zip(table.columns)
         .map(|(place, column)| match column.kind {
@@ -204,7 +262,7 @@ fn unnest_statement(table: &FoldedTable) -> String {
         sql,
         " SELECT * FROM UNNEST({}){}",
         arrays.join(", "),
-        on_conflict(table)
+        on_conflict(table, conflict)
     );
     sql
 }
@@ -214,7 +272,10 @@ fn insert_into(table: &FoldedTable) -> String {
     format!("INSERT INTO {} ({})", table.name, columns.join(", "))
 }
 
-fn on_conflict(table: &FoldedTable) -> String {
+fn on_conflict(table: &FoldedTable, conflict: Conflict) -> String {
+    if conflict == Conflict::Refuse {
+        return String::new();
+    }
     let rest: Vec<String> = table
         .columns
         .iter()

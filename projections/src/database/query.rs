@@ -220,36 +220,39 @@ impl DbRow {
         }
     }
 
-    /// The column at place `column` as JSON, as it is stored, whatever it ought to be: SQLite lets a row changed by
-    /// hand hold any type.
-    pub(crate) fn json(&self, column: usize) -> Result<serde_json::Value, sqlx::Error> {
-        use serde_json::Value;
+    /// Appends the column at place `column` to `json` as it is stored, whatever it ought to be: SQLite lets a row
+    /// changed by hand hold any type.
+    pub(crate) fn write_json(&self, column: usize, json: &mut Vec<u8>) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(row) => {
                 let raw = row.try_get_raw(column)?;
                 if raw.is_null() {
-                    return Ok(Value::Null);
+                    return write_json(json, &());
                 }
-                Ok(match raw.type_info().name() {
-                    "INTEGER" | "BOOLEAN" => row.try_get_unchecked::<i64, _>(column)?.into(),
-                    "REAL" => row.try_get_unchecked::<f64, _>(column)?.into(),
-                    "BLOB" => hex::encode(row.try_get_unchecked::<Vec<u8>, _>(column)?).into(),
-                    _ => row.try_get_unchecked::<String, _>(column)?.into(),
-                })
+                match raw.type_info().name() {
+                    "INTEGER" | "BOOLEAN" => write_json(json, &row.try_get_unchecked::<i64, _>(column)?),
+                    "REAL" => write_json(json, &row.try_get_unchecked::<f64, _>(column)?),
+                    "BLOB" => write_json(json, &hex::encode(row.try_get_unchecked::<&[u8], _>(column)?)),
+                    _ => write_json(json, row.try_get_unchecked::<&str, _>(column)?),
+                }
             }
             Self::Postgres(row) => {
                 let raw = row.try_get_raw(column)?;
                 if raw.is_null() {
-                    return Ok(Value::Null);
+                    return write_json(json, &());
                 }
-                Ok(match raw.type_info().name() {
-                    "INT8" => row.try_get::<i64, _>(column)?.into(),
-                    "FLOAT8" => row.try_get::<f64, _>(column)?.into(),
-                    _ => row.try_get::<String, _>(column)?.into(),
-                })
+                match raw.type_info().name() {
+                    "INT8" => write_json(json, &row.try_get::<i64, _>(column)?),
+                    "FLOAT8" => write_json(json, &row.try_get::<f64, _>(column)?),
+                    _ => write_json(json, row.try_get::<&str, _>(column)?),
+                }
             }
         }
     }
+}
+
+fn write_json<T: serde::Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) -> Result<(), sqlx::Error> {
+    serde_json::to_writer(json, value).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 impl From<i64> for Argument {

@@ -19,8 +19,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite/projections")
 const BUSY_WITHIN: Duration = Duration::from_secs(5);
 /// Readers at a time in one process; more would only queue for the same two or four cores.
 const READERS_MAX: u32 = 4;
-/// Page cache of the writer in KiB, negative as SQLite wants it: 64 MiB.
-const WRITER_CACHE: &str = "-65536";
+/// Page cache of the writer in KiB, negative as SQLite wants it: 32 MiB.
+const WRITER_CACHE: &str = "-32768";
 /// Pages of write-ahead log between two checkpoints: 16 MiB. Fewer checkpoints write a page that changes often once.
 const WAL_PAGES: &str = "4096";
 

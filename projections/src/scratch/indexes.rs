@@ -1,16 +1,18 @@
-//! A copy is folded without the indexes that only queries need, which makes the fold several times faster.
+//! Many rows are written without the indexes that only queries need, which makes it several times faster.
 
-use crate::database::{query, query_text};
+use crate::database::{Db, query, query_text};
 use crate::location::Location;
-use crate::tables::Tables;
 
 /// Indexes that were taken away, as the statements that make them.
 #[derive(Debug)]
-pub(super) struct SecondaryIndexes(Vec<String>);
+pub(crate) struct SecondaryIndexes(Vec<String>);
 
-/// Takes away every index that is not part of a key.
-pub(super) async fn drop_secondary(tables: &Tables) -> Result<SecondaryIndexes, sqlx::Error> {
-    let found = match tables.location() {
+/// Takes away every index of the tables at `location` that is not part of a key.
+pub(crate) async fn drop_secondary(
+    db: &mut Db<'_>,
+    location: &Location,
+) -> Result<SecondaryIndexes, sqlx::Error> {
+    let found = match location {
         Location::File(_) => query(
             "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name",
         ),
@@ -27,11 +29,9 @@ pub(super) async fn drop_secondary(tables: &Tables) -> Result<SecondaryIndexes, 
         .bind(schema.as_str()),
     };
     let mut statements = Vec::new();
-    for row in found.fetch_all(tables.writer()).await? {
+    for row in found.fetch_all(&mut *db).await? {
         let name: String = row.try_get("name")?;
-        query_text(format!("DROP INDEX {name}"))
-            .execute(tables.writer())
-            .await?;
+        query_text(format!("DROP INDEX {name}")).execute(&mut *db).await?;
         statements.push(row.try_get("sql")?);
     }
     Ok(SecondaryIndexes(statements))
@@ -39,9 +39,9 @@ pub(super) async fn drop_secondary(tables: &Tables) -> Result<SecondaryIndexes, 
 
 impl SecondaryIndexes {
     /// Makes them again.
-    pub(super) async fn create(&self, tables: &Tables) -> Result<(), sqlx::Error> {
+    pub(crate) async fn create(&self, db: &mut Db<'_>) -> Result<(), sqlx::Error> {
         for statement in &self.0 {
-            query_text(statement.clone()).execute(tables.writer()).await?;
+            query_text(statement.clone()).execute(&mut *db).await?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use crate::database::Changed;
 use crate::error::FoldError;
 use crate::row::Row;
 
@@ -22,6 +23,8 @@ struct Slot<R> {
     row: Option<R>,
     /// Whether the table does not have it so.
     is_changed: bool,
+    /// Whether the table was asked and has no row of that key.
+    is_new: bool,
 }
 
 impl<R: Row> Default for Held<R> {
@@ -45,6 +48,7 @@ impl<R: Row> Held<R> {
         self.slots.entry(key).or_insert(Slot {
             row: None,
             is_changed: false,
+            is_new: true,
         });
     }
 
@@ -53,6 +57,7 @@ impl<R: Row> Held<R> {
         let slot = Slot {
             row: Some(row),
             is_changed: false,
+            is_new: false,
         };
         if let Some(row) = &slot.row {
             self.slots.insert(row.key(), slot);
@@ -81,6 +86,7 @@ impl<R: Row> Held<R> {
         let slot = Slot {
             row: Some(row),
             is_changed: true,
+            is_new: self.slots.get(&key).is_some_and(|slot| slot.is_new),
         };
         let before = self.slots.insert(key.clone(), slot);
         self.undo.push((key, before));
@@ -107,6 +113,7 @@ impl<R: Row> Held<R> {
                 let gone = Slot {
                     row: None,
                     is_changed: false,
+                    is_new: slot.is_new,
                 };
                 self.undo.push((key.clone(), Some(std::mem::replace(slot, gone))));
             }
@@ -127,15 +134,19 @@ impl<R: Row> Held<R> {
     }
 
     /// The rows that the table does not have so, in the order of their keys: neighbours share pages.
-    pub(super) fn into_changed(self) -> Vec<R> {
-        let mut changed: Vec<(R::Key, R)> = self
+    pub(super) fn into_changed(self) -> Changed<R> {
+        let mut changed: Vec<(R::Key, bool, R)> = self
             .slots
             .into_iter()
             .filter(|(_, slot)| slot.is_changed)
-            .filter_map(|(key, slot)| slot.row.map(|row| (key, row)))
+            .filter_map(|(key, slot)| slot.row.map(|row| (key, slot.is_new, row)))
             .collect();
-        changed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        changed.into_iter().map(|(_, row)| row).collect()
+        changed.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+        let (mut new, mut others) = (Vec::new(), Vec::new());
+        for (_, is_new, row) in changed {
+            if is_new { &mut new } else { &mut others }.push(row);
+        }
+        Changed { new, others }
     }
 
     #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::WorkingSet;
-use crate::database::{Db, query_per, upsert};
+use crate::database::{Db, query_per, write_rows};
 
 impl WorkingSet {
     /// Makes the tables equal to what the folds made of the set.
@@ -22,17 +22,17 @@ impl WorkingSet {
                 .execute(&mut *db)
                 .await?;
         }
-        upsert(db, self.personas.into_changed()).await?;
-        upsert(db, self.ticks.into_changed()).await?;
-        upsert(db, self.actions.rows.into_changed()).await?;
-        upsert(db, self.feedback.into_changed()).await?;
-        upsert(db, self.records.into_changed()).await?;
-        upsert(db, self.sessions.into_changed()).await?;
-        upsert(db, self.refusals.into_changed()).await?;
-        upsert(db, self.calls.into_changed()).await?;
-        upsert(db, self.parked.into_changed()).await?;
-        upsert(db, self.erased_subjects.into_changed()).await?;
-        upsert(db, self.chain_heads.into_changed()).await?;
+        write_rows(db, self.personas.into_changed()).await?;
+        write_rows(db, self.ticks.into_changed()).await?;
+        write_rows(db, self.actions.rows.into_changed()).await?;
+        write_rows(db, self.feedback.into_changed()).await?;
+        write_rows(db, self.records.into_changed()).await?;
+        write_rows(db, self.sessions.into_changed()).await?;
+        write_rows(db, self.refusals.into_changed()).await?;
+        write_rows(db, self.calls.into_changed()).await?;
+        write_rows(db, self.parked.into_changed()).await?;
+        write_rows(db, self.erased_subjects.into_changed()).await?;
+        write_rows(db, self.chain_heads.into_changed()).await?;
         Ok(())
     }
 }
