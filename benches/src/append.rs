@@ -27,6 +27,8 @@ use crate::Outcome;
 const DEPTHS: [u32; 3] = [1, 64, 1_024];
 /// When the server writes to disk.
 const SYNC_INTERVALS: [&str; 2] = ["100ms", "always"];
+/// How long one append may take: on a slow disk a thousand of them written one by one take seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The stream of the bare publisher.
 const BARE: &str = "BARE";
 
@@ -41,25 +43,52 @@ enum Who {
 #[derive(Debug, Default)]
 struct Figures {
     rates: Vec<f64>,
+    /// Processor time of this process per append, in microseconds. The server's own is not in it.
+    cpu_us: Vec<f64>,
     latencies: Spread,
 }
 
+/// What one turn gave.
+#[derive(Debug)]
+struct Turn {
+    rate: f64,
+    cpu_us: f64,
+    latencies: Vec<Duration>,
+}
+
 impl Figures {
-    fn median(&self) -> f64 {
-        let mut sorted = self.rates.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    fn rate(&self) -> f64 {
+        median(&self.rates)
     }
 
     fn to_json(&self) -> Value {
         let rounded = |ms: f64| (ms * 1_000.0).round() / 1_000.0;
         json!({
-            "per_second": self.median().round(),
+            "per_second": self.rate().round(),
             "per_second_of_each_run": self.rates.iter().map(|rate| rate.round()).collect::<Vec<_>>(),
+            "cpu_us": rounded(median(&self.cpu_us)),
             "p50_ms": rounded(self.latencies.percentile_ms(0.5)),
             "p99_ms": rounded(self.latencies.percentile_ms(0.99)),
         })
     }
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Processor time this process has used, in hundredths of a second as the kernel counts it.
+fn cpu_ticks() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, after_name) = stat.rsplit_once(')').unwrap_or_default();
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let [user, system] = [11, 12].map(|field| fields.get(field).and_then(|ticks| ticks.parse::<f64>().ok()));
+    anyhow::Context::context(
+        user.zip(system).map(|(user, system)| user + system),
+        "no times in /proc/self/stat",
+    )
 }
 
 /// Runs the bench: `rounds` turns of `turn` each, for everybody at every depth.
@@ -73,10 +102,11 @@ pub(crate) async fn measure(rounds: usize, turn: Duration) -> anyhow::Result<Out
                 let mut turns = [Who::Ours, Who::Bare];
                 turns.rotate_left(round % 2);
                 for who in turns {
-                    let (rate, latencies) = take_turn(&server, who, depth, turn).await?;
+                    let taken = take_turn(&server, who, depth, turn).await?;
                     let figures = figures.entry((who, depth)).or_default();
-                    figures.rates.push(rate);
-                    for latency in latencies {
+                    figures.rates.push(taken.rate);
+                    figures.cpu_us.push(taken.cpu_us);
+                    for latency in taken.latencies {
                         figures.latencies.add(latency);
                     }
                 }
@@ -89,7 +119,7 @@ pub(crate) async fn measure(rounds: usize, turn: Duration) -> anyhow::Result<Out
             depths.collect::<Map<_, _>>()
         };
         let shares = DEPTHS.iter().map(|depth| {
-            let share = figures[&(Who::Ours, *depth)].median() / figures[&(Who::Bare, *depth)].median();
+            let share = figures[&(Who::Ours, *depth)].rate() / figures[&(Who::Bare, *depth)].rate();
             (depth.to_string(), json!((share * 1_000.0).round() / 1_000.0))
         });
         let name = format!("sync_{sync_interval}");
@@ -106,18 +136,13 @@ pub(crate) async fn measure(rounds: usize, turn: Duration) -> anyhow::Result<Out
     })
 }
 
-/// One publisher on fresh streams; gives appends a second and the time of each.
-async fn take_turn(
-    server: &NatsServer,
-    who: Who,
-    depth: u32,
-    turn: Duration,
-) -> anyhow::Result<(f64, Vec<Duration>)> {
+/// One publisher on fresh streams.
+async fn take_turn(server: &NatsServer, who: Who, depth: u32, turn: Duration) -> anyhow::Result<Turn> {
     let client = async_nats::connect(server.url()).await?;
     let (log, bare) = fresh_streams(&client).await?;
     let mut writers = JoinSet::new();
     let clock = std::sync::Arc::new(SystemClock::new());
-    let end = clock.monotonic() + turn;
+    let (end, ticks) = (clock.monotonic() + turn, cpu_ticks()?);
     for writer in 0..depth {
         let clock = clock.clone();
         match who {
@@ -135,6 +160,7 @@ async fn take_turn(
     while let Some(done) = writers.join_next().await {
         latencies.extend(done??);
     }
+    let (took, used) = (clock.monotonic().saturating_sub(end) + turn, cpu_ticks()? - ticks);
     let stored = log.state().await?.messages;
     if who == Who::Ours {
         anyhow::ensure!(
@@ -144,8 +170,12 @@ async fn take_turn(
         );
     }
     // Appends that were under way at the end are counted, so their time is too.
-    let took = clock.monotonic().saturating_sub(end) + turn;
-    Ok((latencies.len() as f64 / took.as_secs_f64(), latencies))
+    let appends = latencies.len() as f64;
+    Ok(Turn {
+        rate: appends / took.as_secs_f64(),
+        cpu_us: used * 10_000.0 / appends,
+        latencies,
+    })
 }
 
 async fn append_until(
@@ -184,12 +214,18 @@ fn commit_of(persona: &str) -> Commit {
 
 /// The log with one commit in it, and a publisher of the same bytes.
 async fn fresh_streams(client: &Client) -> anyhow::Result<(JetStreamLog, BarePublisher)> {
-    let context = jetstream::new(client.clone());
+    let context = jetstream::ContextBuilder::new()
+        .timeout(PATIENCE)
+        .build(client.clone());
     for name in [STREAM_NAME, BARE] {
         // The first turn finds none.
         let _ = context.delete_stream(name).await;
     }
-    let log = JetStreamLog::open(client.clone(), JetStreamSettings::default()).await?;
+    let settings = JetStreamSettings {
+        append_within: PATIENCE,
+        ..JetStreamSettings::default()
+    };
+    let log = JetStreamLog::open(client.clone(), settings).await?;
     let first = log
         .append(&commit_of("first"), ExpectedSeq::Exactly(StreamSeq::ZERO))
         .await??;

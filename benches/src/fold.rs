@@ -81,6 +81,7 @@ async fn fold(log: &Arc<PreparedLog>, tables: Tables) -> anyhow::Result<Duration
     let clock = Arc::new(SystemClock::new());
     let (projector, folded) = Projector::new(log.clone(), tables.clone(), clock.clone());
     let stop = CancellationToken::new();
+    log.make_ready();
     let began = clock.monotonic();
     let end = log.last_seq();
     let (ended, reached) = tokio::join!(projector.run(stop.clone()), async {

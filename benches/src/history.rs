@@ -4,6 +4,7 @@
 //! two ratings. The same number always gives the same past.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use events::testing::{given, sample_time};
@@ -206,17 +207,29 @@ fn rated(tick_id: &TickId, module: &str) -> Event {
 
 /// A past in memory, for measuring what a fold costs without reading from a server. It only reads.
 #[derive(Debug)]
-pub struct PreparedLog(std::sync::Arc<[RecordedCommit]>);
+pub struct PreparedLog {
+    commits: Arc<[RecordedCommit]>,
+    /// What the next follower from the beginning is given, so that copying is not among what is measured.
+    copy: Mutex<Option<Vec<RecordedCommit>>>,
+}
 
 impl PreparedLog {
     /// At least `events` events of [`history`].
     pub fn new(events: u64) -> Self {
-        Self(given(history(events)).into())
+        Self {
+            commits: given(history(events)).into(),
+            copy: Mutex::new(None),
+        }
+    }
+
+    /// Makes the copy that the next follower from the beginning uses up.
+    pub fn make_ready(&self) {
+        *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.commits.to_vec());
     }
 
     /// Events in it.
     pub fn events(&self) -> u64 {
-        self.0
+        self.commits
             .iter()
             .map(|recorded| recorded.commit.events.len() as u64)
             .sum()
@@ -224,11 +237,11 @@ impl PreparedLog {
 
     /// Its last place.
     pub fn last_seq(&self) -> StreamSeq {
-        StreamSeq(self.0.len() as u64)
+        StreamSeq(self.commits.len() as u64)
     }
 
     fn get(&self, seq: StreamSeq) -> Option<&RecordedCommit> {
-        self.0.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
+        self.commits.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
     }
 }
 
@@ -240,7 +253,7 @@ impl EventLog for PreparedLog {
 
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
         Ok(self
-            .0
+            .commits
             .iter()
             .rfind(|recorded| recorded.commit.subject == *subject)
             .cloned())
@@ -248,16 +261,20 @@ impl EventLog for PreparedLog {
 
     async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
         let of_subject = self
-            .0
+            .commits
             .iter()
             .filter(|recorded| recorded.commit.subject == *subject);
         Ok(of_subject.cloned().collect())
     }
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
-        let commits = self.0.clone();
         let from = usize::try_from(after.0).unwrap_or(usize::MAX);
-        let past = (from..self.0.len()).map(move |index| Ok(Delivery::Commit(commits[index].clone())));
+        let ready = self.copy.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let past = match ready {
+            Some(ready) if from == 0 => ready,
+            _ => self.commits.iter().skip(from).cloned().collect(),
+        };
+        let past = past.into_iter().map(|recorded| Ok(Delivery::Commit(recorded)));
         // Like any log that is followed, it does not end.
         Ok(stream::iter(past).chain(stream::pending()).boxed())
     }
@@ -273,7 +290,7 @@ impl EventLog for PreparedLog {
                 created: sample_time(),
             },
             last_seq: self.last_seq(),
-            messages: self.0.len() as u64,
+            messages: self.commits.len() as u64,
             bytes: 0,
         })
     }

@@ -79,7 +79,9 @@ async fn measure_size(program: &Path, rounds: usize, events: u64) -> anyhow::Res
     };
     for _ in 0..rounds {
         let dir = tempfile::tempdir()?;
-        let site = Site::new(program, &dir.path().join("data"))?.with_setting("DRAMATIS_NATS", &server.url());
+        let site = Site::new(program, &dir.path().join("data"))?
+            .with_setting("DRAMATIS_NATS", &server.url())
+            .with_setting("DRAMATIS_NATS_MONITOR", &server.monitor_url());
         let (took, peak_bytes) = rebuild(&site, measured.events).await?;
         measured.ours.add(took);
         measured.peak_bytes = measured.peak_bytes.max(peak_bytes);

@@ -15,7 +15,7 @@ use super::{BareRows, Cell, Row, TableRows};
 /// Rows of one statement; of twenty columns they stay below SQLite's limit.
 const ROWS_OF_A_STATEMENT: usize = 256;
 /// Page cache and pages of write-ahead log, as the fold's writer has them.
-const CACHE: &str = "-65536";
+const CACHE: &str = "-32768";
 const WAL_PAGES: &str = "4096";
 
 /// Settings of the fold's own writer.
