@@ -125,7 +125,7 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
         counted
     };
     let response = if message.is_initialize() && session.is_none() {
-        open(inner, parts, body, next, owner).await?
+        open(inner, parts, body, next, owner, principal).await?
     } else {
         forward(parts, body, next).await
     };
@@ -172,6 +172,7 @@ async fn open(
     body: Bytes,
     next: Next,
     owner: Owner,
+    opened_by: Arc<Principal>,
 ) -> Result<Response, Response> {
     let (_place, evicted) = inner
         .sessions
@@ -197,7 +198,7 @@ async fn open(
         return Ok(response);
     };
     inner
-        .begin_session(&handle, owner, opened)
+        .begin_session(&handle, owner, opened, opened_by)
         .await
         .map_err(|error| {
             tracing::error!(error = %error, "a session could not be recorded and was not opened");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use events::{Clock, Commit, CommitId, Event, ExpectedSeq, LogError, SessionClosed, SessionOpened, Subject};
 use tokio_util::sync::CancellationToken;
 
+use crate::call::Principal;
 use crate::door::Opened;
 use crate::gateway::Inner;
 use crate::sessions::{Owner, Session};
@@ -22,9 +23,10 @@ impl Inner {
         handle: &str,
         owner: Owner,
         Opened(hello): Opened,
+        opened_by: Arc<Principal>,
     ) -> Result<(), LogError> {
         let client = format!("{} {}", hello.client_info.name, hello.client_info.version);
-        let session = self.sessions.bind(handle, owner, Box::new(hello));
+        let session = self.sessions.bind(handle, owner, Box::new(hello), opened_by);
         let opened_at = self.clock.now();
         let event = SessionOpened {
             session_id: session.id.clone(),

@@ -277,7 +277,7 @@ impl ServerHandler for Mcp {
         let listening = self
             .0
             .listeners
-            .listen(caller.user_id.clone(), sink, LISTENING_PER_USER_MAX)
+            .listen(caller, sink, LISTENING_PER_USER_MAX)
             .ok_or_else(|| {
                 let told = format!("you listen on {LISTENING_PER_USER_MAX} streams already; end one of them");
                 ErrorData::invalid_request(told, None)

@@ -3,8 +3,8 @@
 //! A client of 2025-11-25 listens on the standing stream of its session, one of 2026-07-28 by `subscriptions/listen`.
 //! Nobody waits for a slow listener: it is left out after a moment and finds the change in the next list it asks for.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use events::UserId;
@@ -16,7 +16,9 @@ use rmcp::model::{
 use rmcp::service::SubscriptionSink;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::Principal;
 use crate::gateway::Inner;
+use crate::policy::PolicyRules;
 
 /// How long listeners may take for one notice.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
@@ -87,6 +89,32 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Tells those whose list of tools is another one under the rules in force now than it was under `before`.
+    pub(crate) async fn announce_rules(&self, before: &PolicyRules) {
+        let now = self.policy.rules();
+        let sessions = self.sessions.of(None);
+        let everybody = sessions.iter().map(|session| session.opened_by.clone());
+        let mut concerned = HashSet::new();
+        for caller in everybody.chain(self.listeners.callers()) {
+            if self.names_under(before, &caller) != self.names_under(&now, &caller) {
+                concerned.insert(caller.user_id.clone());
+            }
+        }
+        for user in concerned {
+            self.announce(&Change::Tools, Some(&user)).await;
+        }
+    }
+
+    fn names_under(&self, rules: &PolicyRules, caller: &Principal) -> Vec<String> {
+        let (subject, mode) = (caller.subject(), self.settings.policy.mode);
+        let shown = self
+            .registry
+            .listed_where(|about| rules.is_visible(mode, &subject, &about.for_policy()));
+        shown.into_iter().map(|tool| tool.name.into_owned()).collect()
+    }
+}
+
 /// Who listens by `subscriptions/listen`.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Mutex<Table>);
@@ -99,7 +127,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Listener {
-    user_id: UserId,
+    caller: Arc<Principal>,
     sink: SubscriptionSink,
     end: CancellationToken,
 }
@@ -124,22 +152,25 @@ impl Listeners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds one for `user_id`; `None` when it has `per_user_max` already.
+    /// Adds one for `caller`; `None` when it has `per_user_max` already.
     pub(crate) fn listen(
         &self,
-        user_id: UserId,
+        caller: Arc<Principal>,
         sink: SubscriptionSink,
         per_user_max: usize,
     ) -> Option<Listening<'_>> {
         let mut table = self.table();
-        let theirs = table.listening.values().filter(|one| one.user_id == user_id);
+        let theirs = table
+            .listening
+            .values()
+            .filter(|one| one.caller.user_id == caller.user_id);
         if theirs.count() >= per_user_max {
             return None;
         }
         table.last += 1;
         let (number, end) = (table.last, CancellationToken::new());
         let listener = Listener {
-            user_id,
+            caller,
             sink,
             end: end.clone(),
         };
@@ -157,15 +188,20 @@ impl Listeners {
         let theirs = table
             .listening
             .values()
-            .filter(|one| user.is_none_or(|user| one.user_id == *user));
+            .filter(|one| user.is_none_or(|user| one.caller.user_id == *user));
         theirs.map(|one| one.sink.clone()).collect()
+    }
+
+    fn callers(&self) -> Vec<Arc<Principal>> {
+        let table = self.table();
+        table.listening.values().map(|one| one.caller.clone()).collect()
     }
 
     /// Ends the listening of `user`, or everybody's, in good order.
     pub(crate) fn end(&self, user: Option<&UserId>) {
         let table = self.table();
         for one in table.listening.values() {
-            if user.is_none_or(|user| one.user_id == *user) {
+            if user.is_none_or(|user| one.caller.user_id == *user) {
                 one.end.cancel();
             }
         }

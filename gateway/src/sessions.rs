@@ -21,6 +21,7 @@ use rmcp::model::InitializeRequestParams;
 
 use self::desk::Desk;
 use self::outlet::EventIds;
+use crate::call::Principal;
 use crate::seal::Seal;
 
 /// How long a stream that is done can still be taken up by a client that lost its connection.
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) handle: Arc<str>,
     /// What the client said of itself, with the revision agreed on.
     pub(crate) hello: Box<InitializeRequestParams>,
+    /// Its owner as it was when the session began: whom a change of the rules concerns is judged by it.
+    pub(crate) opened_by: Arc<Principal>,
     pub(crate) desk: Desk,
     in_use: AtomicUsize,
     rested_since_ms: AtomicU64,
@@ -233,6 +236,7 @@ impl Sessions {
         handle: &str,
         owner: Owner,
         hello: Box<InitializeRequestParams>,
+        opened_by: Arc<Principal>,
     ) -> Arc<Session> {
         let handle: Arc<str> = handle.into();
         let session = Arc::new(Session {
@@ -240,6 +244,7 @@ impl Sessions {
             owner,
             handle: handle.clone(),
             hello,
+            opened_by,
             desk: Desk::default(),
             in_use: AtomicUsize::new(0),
             rested_since_ms: AtomicU64::new(millis(self.clock.monotonic())),
@@ -309,6 +314,7 @@ mod tests {
     use super::*;
     use events::testing::id;
     use events::{ManualClock, SystemIds};
+    use identity::{AccountKind, Role, Tier};
     use jiff::Timestamp;
 
     fn owner(user: &str) -> Owner {
@@ -319,6 +325,21 @@ mod tests {
         }
     }
 
+    fn principal(user: &str) -> Principal {
+        let owner = owner(user);
+        Principal {
+            user_id: owner.user_id,
+            email: format!("{user}@example.test"),
+            kind: AccountKind::Human,
+            role: Role::User,
+            tier: Tier::Free,
+            issuer: owner.issuer,
+            space_id: owner.space_id,
+            time_zone: "UTC".to_owned(),
+            session: None,
+        }
+    }
+
     fn sessions(per_user_max: usize) -> (Sessions, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         let seal = Arc::new(Seal::new(Arc::new(SystemIds)));
@@ -326,7 +347,7 @@ mod tests {
     }
 
     fn bind(sessions: &Sessions, handle: &str, user: &str) -> Arc<Session> {
-        sessions.bind(handle, owner(user), Box::default())
+        sessions.bind(handle, owner(user), Box::default(), Arc::new(principal(user)))
     }
 
     #[test]

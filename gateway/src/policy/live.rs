@@ -126,7 +126,7 @@ fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
     Some((about.modified().ok()?, about.len()))
 }
 
-/// Looks at the file until the gateway stops.
+/// Looks at the file until the gateway stops, and tells clients whose tools are others under new rules.
 pub(crate) async fn watch(
     policy: std::sync::Weak<crate::gateway::Inner>,
     clock: Arc<dyn Clock>,
@@ -138,10 +138,13 @@ pub(crate) async fn watch(
             () = stop.cancelled() => return,
             () = clock.sleep(LOOK_EVERY) => {}
         }
-        match policy.upgrade() {
-            Some(inner) => inner.policy.look(),
-            None => return,
+        let Some(inner) = policy.upgrade() else {
+            return;
         };
+        let before = inner.policy.rules();
+        if inner.policy.look() == Looked::Loaded {
+            inner.announce_rules(&before).await;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Lists: pages that belong to one caller, and word of a change for those whom it concerns.
 
-use gateway::{CallContext, Change, Hint, Scope, ToolError};
+use gateway::{CallContext, Change, Hint, PolicyRules, Scope, ToolError};
 use serde_json::{Value, json};
 
 use crate::harness::{House, Nothing, Plan, SOON, User, Whatever, message, rpc, tool};
@@ -136,6 +136,47 @@ async fn a_change_is_told_to_those_whom_it_concerns_in_both_revisions() {
     assert_eq!(
         first_of_bens["method"], "notifications/prompts/list_changed",
         "hers is none of his business"
+    );
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn new_rules_are_told_to_those_whose_tools_they_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.toml");
+    let rules = |version: u32, more: &str| {
+        format!("version = {version}\n[[grant]]\nid = \"all\"\ntools = [\"todo.*\"]\n{more}")
+    };
+    std::fs::write(&file, rules(2, "")).unwrap();
+    let house = House::with(|settings| {
+        settings.policy.rules = PolicyRules::parse(&rules(2, "")).unwrap();
+        settings.policy.file = Some(file.clone());
+    })
+    .await;
+    let (anna, ben) = (house.user("anna").await, house.user("ben").await);
+    let mut heard = Vec::new();
+    for user in [&anna, &ben] {
+        let session = house.open_session(user).await;
+        let standing = house
+            .http
+            .get(format!("{}/mcp", house.url))
+            .bearer_auth(&user.token);
+        let standing = standing
+            .header("mcp-session-id", &session)
+            .header("accept", "text/event-stream");
+        heard.push(standing.send().await.unwrap());
+    }
+    let hers = "[[grant]]\nid = \"hers\"\nusers = [\"anna@mana.test\"]\ntools = [\"notes.*\"]\n";
+    std::fs::write(&file, rules(3, hers)).unwrap();
+    assert_eq!(
+        next(&mut heard[0]).await["method"],
+        "notifications/tools/list_changed"
+    );
+    // What comes next is the first that Ben hears: hers was none of his business.
+    house.gateway.notices().announce(&Change::Prompts, None).await;
+    assert_eq!(
+        next(&mut heard[1]).await["method"],
+        "notifications/prompts/list_changed"
     );
     house.stop().await;
 }
