@@ -125,6 +125,7 @@ fn tick_of(persona: u64, number: u64) -> Vec<Decision> {
         errors: 0,
         retries: 0,
         cost_micro_usd: None,
+        resume_at: None,
         finished_at: at,
     };
     pending.push(finished.into());
@@ -201,6 +202,11 @@ fn rated(tick_id: &TickId, module: &str) -> Event {
         source: RatingSource::Simulated,
         friction: Some(0.25),
         rubric_version: 1,
+        unsupported: None,
+        brain: Some("simulated".to_owned()),
+        model: None,
+        prompt_version: Some(1),
+        answers: None,
     }
     .into()
 }

@@ -230,7 +230,7 @@ mod tests {
                 error,
                 CodecError::Newer {
                     version: 99,
-                    known: 1,
+                    known: 2,
                     ..
                 }
             ),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ids::{CallId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
+use crate::ids::{CallId, PersonaId, RecordId, RequestId, SessionId, SpaceId, TickId, UserId};
 
 /// Characters of an error text kept in [`ToolFailed`] and [`TickInterrupted`].
 pub const ERROR_CHARS_MAX: usize = 500;
@@ -88,14 +88,16 @@ event_types! {
     ToolReturned v 1;
     /// The call with that id failed.
     ToolFailed v 1;
+    /// A model is about to be asked; what it may cost is put aside.
+    ModelAsked v 1;
     /// One model request ended.
-    ModelCalled v 1;
+    ModelCalled v 2;
     /// A module was rated.
-    Rated v 1;
+    Rated v 2;
     /// The rating turn gave nothing usable for a module.
     RatingFailed v 1;
     /// A tick ended.
-    TickFinished v 1;
+    TickFinished v 2;
     /// A tick was found unfinished after a crash.
     TickInterrupted v 1;
     /// An MCP session began.
@@ -328,25 +330,64 @@ pub struct ToolFailed {
     pub cause: Cause,
 }
 
+/// What a model is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// What the persona does next.
+    Act,
+    /// How it rates what it used.
+    Rate,
+}
+
+/// See [`Event::ModelAsked`]. Written **before** the request is sent, so that a crash forgets no spending: a request
+/// without its [`ModelCalled`] counts with all that was put aside for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelAsked {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The request; every attempt is one of its own.
+    pub request_id: RequestId,
+    /// Which brain asks: `anthropic`, `openai`.
+    pub brain: String,
+    /// The model that is asked.
+    pub model: String,
+    /// What for.
+    pub purpose: Purpose,
+    /// The most this request can cost, in millionths of a dollar.
+    pub reserved_micro_usd: u64,
+    /// When; the budgets' days and months go by it.
+    pub asked_at: Timestamp,
+}
+
 /// See [`Event::ModelCalled`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelCalled {
     /// The tick.
     pub tick_id: TickId,
+    /// The request this is the end of; absent in version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
     /// The model that answered.
     pub model: String,
     /// Tokens read, without those from a cache; absent when the server did not say.
     pub input_tokens: Option<u64>,
     /// Tokens read from a cache.
     pub cached_tokens: Option<u64>,
+    /// Tokens read and written to a cache, where that has a price of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_tokens: Option<u64>,
     /// Tokens written.
     pub output_tokens: Option<u64>,
-    /// Cost in millionths of a dollar; absent when the price or the usage is not known.
+    /// Cost in millionths of a dollar; absent when the usage is not known. It counts as what was put aside then.
     pub cost_micro_usd: Option<u64>,
     /// Attempts before this one.
     pub retries: u32,
-    /// Why the model stopped, in its server's own word.
+    /// Why the model stopped, in its server's own word; `error` when there was no usable answer.
     pub stop_reason: String,
+    /// What was wrong, when there was no usable answer; at most [`ERROR_CHARS_MAX`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Milliseconds from request to answer.
     pub latency_ms: u64,
 }
@@ -394,6 +435,33 @@ pub struct Rated {
     pub friction: Option<f64>,
     /// Version of the rules the stars were given by.
     pub rubric_version: u32,
+    /// Why the stars do not rest on what happened, when they do not: they are kept and enter no trend. At most
+    /// [`ERROR_CHARS_MAX`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsupported: Option<String>,
+    /// Which brain rated; absent in version 1 and for runners outside this program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brain: Option<String>,
+    /// The brain's model, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Version of the prompt or, for the simulated brain, of its rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_version: Option<u32>,
+    /// What was said before the stars, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<RatingAnswers>,
+}
+
+/// What a rater answers before it gives stars, each in the questionnaire's own word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RatingAnswers {
+    /// `yes`, `partly` or `no`.
+    pub could_finish: String,
+    /// `yes`, `maybe` or `no`.
+    pub would_return: String,
+    /// `better`, `same`, `worse` or `first`.
+    pub vs_last_time: String,
 }
 
 /// See [`Event::RatingFailed`]: no number is ever made up.
@@ -415,10 +483,14 @@ pub enum TickOutcome {
     Completed,
     /// The brain gave up after errors, as people do.
     Abandoned,
-    /// The tick's time or call limit ended it; its part is kept.
+    /// A limit of time, calls, turns or money ended it; its part is kept.
     Limit,
     /// It could not go on: login, session or brain failed.
     Failed,
+    /// It could not begin in earnest: the model's server or a budget said not now. Nothing was called.
+    Deferred,
+    /// The model refused to act the part.
+    Refused,
 }
 
 impl TickOutcome {
@@ -429,6 +501,8 @@ impl TickOutcome {
             Self::Abandoned => "abandoned",
             Self::Limit => "limit",
             Self::Failed => "failed",
+            Self::Deferred => "deferred",
+            Self::Refused => "refused",
         }
     }
 }
@@ -451,6 +525,9 @@ pub struct TickFinished {
     pub retries: u32,
     /// Cost in millionths of a dollar; absent where it is not known, 0 for the simulated brain.
     pub cost_micro_usd: Option<u64>,
+    /// For a deferred tick, when the persona is due again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Timestamp,
 }

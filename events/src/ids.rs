@@ -105,6 +105,8 @@ string_ids! {
     TickId: "tick id";
     /// One tool call. An outcome belongs to the call whose id it carries.
     CallId: "call id";
+    /// One request to a model. Each attempt is one of its own.
+    RequestId: "request id";
     /// A space: the tenant whose members share records.
     SpaceId: "space id";
     /// One record in a table of a space.

@@ -42,7 +42,9 @@ pub use clock::{Clock, Ids, ManualClock, SeededIds, SystemClock, SystemIds};
 pub use codec::{COMMIT_TYPE, CodecError};
 pub use commit::{Commit, RecordedCommit, StreamSeq};
 pub use event::*;
-pub use ids::{CallId, CommitId, InvalidId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
+pub use ids::{
+    CallId, CommitId, InvalidId, PersonaId, RecordId, RequestId, SessionId, SpaceId, TickId, UserId,
+};
 pub use jetstream::{
     Durability, Imported, Importer, JetStreamLog, JetStreamSettings, STREAM_NAME, ServerReport,
     VERSION_FLOOR, version_is_at_least_floor,

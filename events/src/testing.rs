@@ -9,7 +9,7 @@ use crate::codec::{CodecError, decode_event};
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
 #[allow(clippy::wildcard_imports, reason = "the samples name every event there is")]
 use crate::event::*;
-use crate::ids::{CallId, CommitId, PersonaId, RecordId, SessionId, SpaceId, TickId, UserId};
+use crate::ids::{CallId, CommitId, PersonaId, RecordId, RequestId, SessionId, SpaceId, TickId, UserId};
 use crate::subject::Subject;
 pub use crate::upcast::Upcaster;
 
@@ -60,6 +60,7 @@ pub fn samples() -> Vec<Event> {
     let tick_id: TickId = id("018f0000-0000-7000-8000-000000000002");
     let call_id: CallId = id("018f0000-0000-7000-8000-000000000003");
     let space_id: SpaceId = id("018f0000-0000-7000-8000-000000000004");
+    let request_id: RequestId = id("018f0000-0000-7000-8000-000000000006");
     let session_id: SessionId = id("018f0000-0000-7000-8000-000000000005");
     let description = PersonaDescription {
         persona_id: persona_id.clone(),
@@ -131,15 +132,28 @@ pub fn samples() -> Vec<Event> {
             cause: Cause::Persona,
         }
         .into(),
+        ModelAsked {
+            tick_id: tick_id.clone(),
+            request_id: request_id.clone(),
+            brain: "anthropic".to_owned(),
+            model: "claude-haiku-5-5".to_owned(),
+            purpose: Purpose::Act,
+            reserved_micro_usd: 4_000,
+            asked_at: at,
+        }
+        .into(),
         ModelCalled {
             tick_id: tick_id.clone(),
+            request_id: Some(request_id),
             model: "claude-haiku-5-5".to_owned(),
             input_tokens: Some(1_200),
             cached_tokens: Some(9_000),
+            cache_write_tokens: Some(0),
             output_tokens: Some(300),
             cost_micro_usd: Some(360),
             retries: 0,
             stop_reason: "tool_use".to_owned(),
+            error: None,
             latency_ms: 850,
         }
         .into(),
@@ -152,6 +166,11 @@ pub fn samples() -> Vec<Event> {
             source: RatingSource::Simulated,
             friction: Some(0.25),
             rubric_version: 1,
+            unsupported: None,
+            brain: Some("simulated".to_owned()),
+            model: None,
+            prompt_version: Some(1),
+            answers: None,
         }
         .into(),
         RatingFailed {
@@ -168,6 +187,7 @@ pub fn samples() -> Vec<Event> {
             errors: 1,
             retries: 1,
             cost_micro_usd: Some(0),
+            resume_at: None,
             finished_at: at,
         }
         .into(),

@@ -19,8 +19,24 @@ pub struct Upcaster {
     pub raise: fn(Value) -> Value,
 }
 
-/// Every step there is. All types are at their first version so far.
-pub(crate) const UPCASTERS: &[Upcaster] = &[];
+/// Every step there is.
+pub(crate) const UPCASTERS: &[Upcaster] = &[
+    // The request's id, tokens written to a cache, and the error are new.
+    only_more("ModelCalled", 1),
+    // Who rated, what was said before the stars, and why they do not count are new.
+    only_more("Rated", 1),
+    // When a deferred tick's persona is due again is new, and two outcomes are.
+    only_more("TickFinished", 1),
+];
+
+/// A step to a version that only added what may be absent.
+const fn only_more(type_name: &'static str, from: u32) -> Upcaster {
+    Upcaster {
+        type_name,
+        from,
+        raise: |data| data,
+    }
+}
 
 /// Raises `data` of `type_name` step by step from version `from` to version `to`.
 ///

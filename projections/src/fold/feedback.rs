@@ -21,14 +21,24 @@ pub(super) fn rated(set: &mut WorkingSet, place: &Place<'_>, rated: &Rated) -> R
     {
         return Err(FoldError::park("friction is not between 0 and 1"));
     }
+    let stars = Some(i64::from(rated.rating));
+    // Stars without support stand in a column of their own, so that no mean can count them by mistake.
+    let (state, rating, claimed_rating, notes) = match &rated.unsupported {
+        None => ("rated", stars, None, rated.notes.clone()),
+        Some(reason) => ("unsupported", None, stars, format!("{reason}: {}", rated.notes)),
+    };
     let feedback = Feedback {
-        rating: Some(i64::from(rated.rating)),
-        state: "rated".to_owned(),
-        notes: rated.notes.clone(),
+        rating,
+        claimed_rating,
+        state: state.to_owned(),
+        notes,
         source: Some(rated.source.as_str().to_owned()),
         evidence: json_text(&rated.evidence)?,
         friction: rated.friction,
         rubric_version: Some(i64::from(rated.rubric_version)),
+        brain: rated.brain.clone(),
+        model: rated.model.clone(),
+        prompt_version: rated.prompt_version.map(i64::from),
         ..blank(place, &rated.tick_id, &rated.module)?
     };
     write(set, feedback)
@@ -56,12 +66,16 @@ fn blank(place: &Place<'_>, tick: &TickId, module: &str) -> Result<Feedback, Fol
         tick_id: tick.to_string(),
         module: module.to_owned(),
         rating: None,
+        claimed_rating: None,
         state: String::new(),
         notes: String::new(),
         source: None,
         evidence: "[]".to_owned(),
         friction: None,
         rubric_version: None,
+        brain: None,
+        model: None,
+        prompt_version: None,
         created_at: place.time.as_microsecond(),
         stream_seq: bigint(place.seq.0),
     })

@@ -64,6 +64,7 @@ fn finished(tick: &str) -> Event {
         errors: 0,
         retries: 0,
         cost_micro_usd: None,
+        resume_at: None,
         finished_at: sample_time(),
     }
     .into()
@@ -79,6 +80,11 @@ fn rated(module: &str, rating: u8) -> Event {
         source: RatingSource::Simulated,
         friction: None,
         rubric_version: 1,
+        unsupported: None,
+        brain: None,
+        model: None,
+        prompt_version: None,
+        answers: None,
     }
     .into()
 }

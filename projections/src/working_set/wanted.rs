@@ -98,6 +98,7 @@ impl<'a> Wanted<'a> {
             Event::RecordChanged(_)
             | Event::PersonaErased(_)
             | Event::CallRefused(_)
+            | Event::ModelAsked(_)
             | Event::ModelCalled(_)
             | Event::Unknown(_) => {}
         }

@@ -269,6 +269,11 @@ pub fn rated(tick: &str, module: &str, rating: u8) -> Event {
         source: RatingSource::Simulated,
         friction: Some(0.25),
         rubric_version: 1,
+        unsupported: None,
+        brain: Some("simulated".to_owned()),
+        model: None,
+        prompt_version: Some(1),
+        answers: None,
     }
     .into()
 }
@@ -282,6 +287,7 @@ pub fn finished(tick: &str) -> Event {
         errors: 0,
         retries: 0,
         cost_micro_usd: Some(0),
+        resume_at: None,
         finished_at: at(110),
     }
     .into()
