@@ -81,7 +81,10 @@ impl Ledger {
             return None;
         }
         let (tick_id, call_id) = (self.tick_id.clone(), entry.call_id.clone());
-        let cause = cause(entry.plan.intent, &answer);
+        let cause = match &entry.plan.unsent {
+            Some(unsent) => unsent.cause,
+            None => cause(entry.plan.intent, &answer),
+        };
         let (event, outcome) = match answer {
             Answer::Result { structured, bytes } => (
                 ToolReturned {
@@ -138,6 +141,7 @@ impl Ledger {
                     intent: entry.plan.intent,
                     mistake: entry.plan.mistake.clone(),
                     retry_of: entry.plan.retry_of.clone(),
+                    was_sent: entry.plan.unsent.is_none(),
                     outcome: entry.outcome.clone()?,
                 })
             })
@@ -205,6 +209,7 @@ mod tests {
             intent: Intent::Valid,
             mistake: None,
             retry_of: None,
+            unsent: None,
         }
     }
 

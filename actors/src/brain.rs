@@ -2,7 +2,7 @@
 //!
 //! A brain carries out nothing. The actor asks, appends, sends, and asks again with the results in
 //! [`TickView::past`], so that a brain needs no memory between two questions and two brains differ in their
-//! choices alone. [`SimulatedBrain`] needs no key and no network.
+//! choices alone. [`SimulatedBrain`] needs no key and no network; [`crate::ModelBrain`] asks a language model.
 
 mod arguments;
 mod dice;
@@ -19,11 +19,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use events::{CallId, Cause, Intent, PersonaId, RatingSource, TickOutcome};
+use events::{CallId, Cause, Intent, PersonaId, RatingAnswers, RatingSource, TickOutcome};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::digest::ModuleDigest;
+use crate::model::{Conversation, ModelRequest};
 pub use simulated::SimulatedBrain;
 
 /// Which brain acts, as `TickStarted` records it.
@@ -83,6 +84,17 @@ pub struct PlannedCall {
     pub mistake: Option<String>,
     /// The failed call of this tick that it tries again.
     pub retry_of: Option<CallId>,
+    /// Why it is not sent, when it cannot be: it is recorded and answered with this.
+    pub unsent: Option<Unsent>,
+}
+
+/// A call that a brain wanted and that nobody can make: a tool that does not exist, arguments that are not JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsent {
+    /// What the brain is told.
+    pub message: String,
+    /// Whose fault it is.
+    pub cause: Cause,
 }
 
 /// How a call ended.
@@ -140,6 +152,8 @@ pub struct PastCall {
     pub mistake: Option<String>,
     /// The failed call it tried again.
     pub retry_of: Option<CallId>,
+    /// It went out to the app; see [`PlannedCall::unsent`].
+    pub was_sent: bool,
     /// How it ended.
     pub outcome: CallOutcome,
 }
@@ -161,13 +175,17 @@ pub struct TickView<'a> {
     pub past: &'a [PastCall],
     /// How many more calls this tick may make.
     pub calls_left: u32,
+    /// What the persona's diary tells of earlier ticks; empty before the first.
+    pub diary: &'a str,
 }
 
 /// A brain's answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum Step {
     /// Make these calls. They are sent together and may return in any order; never empty.
     Calls(Vec<PlannedCall>),
+    /// Ask a model, and then me again.
+    Ask(Box<ModelRequest>),
     /// Nothing more this tick.
     Done {
         /// How it ended.
@@ -186,6 +204,30 @@ pub struct Stars {
     pub notes: String,
     /// The calls it rests on.
     pub evidence: Vec<CallId>,
+    /// What it claims of them, where it has an opinion; checked before it counts.
+    pub claims: Option<Claims>,
+}
+
+/// What an opinion says it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// Calls that went well.
+    pub went_well: Vec<CallId>,
+    /// Calls that were in the way.
+    pub friction: Vec<CallId>,
+    /// Evidence that names no call of this tick.
+    pub unknown: Vec<String>,
+    /// What was answered before the stars.
+    pub answers: RatingAnswers,
+}
+
+/// A brain's answer when it is asked for ratings.
+#[derive(Debug)]
+pub enum RateStep {
+    /// Ask a model, and then me again.
+    Ask(Box<ModelRequest>),
+    /// What it says.
+    Drafts(Vec<RatingDraft>),
 }
 
 /// What a brain says of one module it used.
@@ -209,16 +251,25 @@ pub enum BrainError {
 }
 
 /// Decides what a persona does next and how it rates what it used.
+///
+/// A brain asks no model itself: it says what to ask, and the tick puts the money aside, records, sends, waits where
+/// it has to, and comes back with the answer in the [`Conversation`].
 #[async_trait]
 pub trait Brain: fmt::Debug + Send + Sync + 'static {
     /// Which brain this is.
     fn identity(&self) -> BrainIdentity;
 
-    /// The next calls of the tick, or its end. Asked again with the results until it is done.
-    async fn step(&self, tick: &TickView<'_>) -> Result<Step, BrainError>;
+    /// The next calls of the tick, or its end. Asked again with the results until it is done. `conversation` is the
+    /// tick's own, and empty at its beginning.
+    async fn step(&self, tick: &TickView<'_>, conversation: &mut Conversation) -> Result<Step, BrainError>;
 
-    /// Rates each module in `used` exactly once, from what happened in this tick.
-    async fn rate(&self, tick: &TickView<'_>, used: &[ModuleDigest]) -> Result<Vec<RatingDraft>, BrainError>;
+    /// Rates each module in `used` exactly once, from what happened in this tick and in the same conversation.
+    async fn rate(
+        &self,
+        tick: &TickView<'_>,
+        used: &[ModuleDigest],
+        conversation: &mut Conversation,
+    ) -> Result<RateStep, BrainError>;
 
     /// How its ratings are marked; sources never share a trend.
     fn source(&self) -> RatingSource;

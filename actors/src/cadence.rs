@@ -14,6 +14,8 @@ use sha2::{Digest as _, Sha256};
 const DAY_STARTS_HOUR: i8 = 7;
 /// Minutes over which daily slots are spread: 07:00 to 21:59.
 const DAY_MINUTES: u64 = 15 * 60;
+/// Seconds over which those are spread who come back after having been put off.
+const DEFERRAL_SPREAD_S: i64 = 600;
 /// Seconds in an hour.
 const HOUR_S: i64 = 3_600;
 
@@ -81,6 +83,16 @@ pub fn next_due(
     }
 }
 
+/// When a persona whose tick was put off until `resume_at` is due: spread over ten minutes by its slot, so that those
+/// who were put off together do not come back together, and later each time in a row, so that a server that is never
+/// ready does not fill the log.
+pub(crate) fn after_deferral(last: Timestamp, resume_at: Timestamp, in_a_row: u32, slot: Slot) -> Timestamp {
+    let spread = SignedDuration::from_secs(slot.second_of_hour % DEFERRAL_SPREAD_S);
+    let at_least = SignedDuration::from_mins(1 << (2 * in_a_row.saturating_sub(1)).min(10));
+    let resume_at = resume_at.saturating_add(spread).unwrap_or(Timestamp::MAX);
+    resume_at.max(last.saturating_add(at_least).unwrap_or(Timestamp::MAX))
+}
+
 /// The slot on the first day after `last`'s that `fits`.
 fn next_day(last: Timestamp, zone: &TimeZone, slot: Slot, fits: impl Fn(Date) -> bool) -> Timestamp {
     let mut day = last.to_zoned(zone.clone()).date();
@@ -128,6 +140,23 @@ mod tests {
 
     fn daily(zone: &TimeZone, last: &str, slot: Slot) -> Timestamp {
         next_due(Cadence::Daily, zone, ENROLLED, Some(at(last)), slot)
+    }
+
+    #[test]
+    fn who_was_put_off_comes_back_spread_out_and_later_each_time() {
+        let (last, resume) = (at("2026-01-05T08:00:00Z"), at("2026-01-05T08:00:30Z"));
+        let due = |in_a_row, second_of_hour| {
+            let slot = Slot {
+                second_of_hour,
+                ..slot(9, 0)
+            };
+            after_deferral(last, resume, in_a_row, slot)
+        };
+        assert_eq!(due(1, 45), at("2026-01-05T08:01:15Z"));
+        assert_eq!(due(1, 645), at("2026-01-05T08:01:15Z"), "within ten minutes");
+        assert_eq!(due(1, 0), at("2026-01-05T08:01:00Z"), "never at once");
+        assert_eq!(due(3, 45), at("2026-01-05T08:16:00Z"));
+        assert_eq!(due(50, 0), at("2026-01-06T01:04:00Z"), "and never for ever");
     }
 
     #[test]

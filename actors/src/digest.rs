@@ -37,9 +37,11 @@ pub struct ModuleDigest {
     pub first_errors: Vec<String>,
     /// All calls, in order.
     pub call_ids: Vec<CallId>,
+    /// Those of them that failed.
+    pub failed_ids: Vec<CallId>,
 }
 
-/// Counts per module, for every module `past` used, by name.
+/// Counts per module, for every module `past` used, by name. A call that was never sent used none.
 pub fn digest(past: &[PastCall]) -> Vec<ModuleDigest> {
     let tried_again: BTreeMap<&CallId, &PastCall> = past
         .iter()
@@ -52,7 +54,7 @@ pub fn digest(past: &[PastCall]) -> Vec<ModuleDigest> {
         failed.is_some_and(|failed| failed.module == call.module)
     };
     let mut modules: BTreeMap<&str, ModuleDigest> = BTreeMap::new();
-    for (at, call) in past.iter().enumerate() {
+    for (at, call) in past.iter().enumerate().filter(|(_, call)| call.was_sent) {
         let entry = modules.entry(&call.module).or_insert_with(|| ModuleDigest {
             module: call.module.clone(),
             ..ModuleDigest::default()
@@ -84,6 +86,7 @@ impl ModuleDigest {
                 let was_corrected = tried_again.is_some_and(|again| again.intent == Intent::Valid);
                 self.gave_up = tried_again.is_none();
                 self.errors += 1;
+                self.failed_ids.push(call.call_id.clone());
                 self.helped += u32::from(is_mistake && was_corrected);
                 self.unanswered += u32::from(*cause == Cause::Infra);
                 if self.first_errors.len() < FIRST_ERRORS_MAX && !self.first_errors.contains(message) {
@@ -112,6 +115,7 @@ mod tests {
                 intent,
                 mistake: (intent == Intent::Mistake).then(|| "missing-required".to_owned()),
                 retry_of: retry_of.map(|at| self.0[at].call_id.clone()),
+                was_sent: true,
                 outcome: CallOutcome::Ok {
                     structured: json!({}),
                     latency_ms: 5,

@@ -10,12 +10,12 @@ use ractor::{Actor as _, ActorRef};
 use tokio::sync::{broadcast, watch};
 
 use crate::address::Address;
-use crate::brain::Brain;
+use crate::brains::Brains;
 use crate::cast::CastMsg;
 use crate::error::CastError;
 use crate::persona::PersonaMsg;
 use crate::report::{TickProgress, TickReport, Who};
-use crate::roster_actor::{ReadUpTo, RosterMsg};
+use crate::roster_actor::RosterMsg;
 use crate::scheduler::{SchedulerArgs, SchedulerMsg};
 use crate::settings::CastSettings;
 use crate::snapshot::CastSnapshot;
@@ -41,18 +41,18 @@ impl Cast {
     pub async fn start(
         settings: CastSettings,
         log: Arc<dyn EventLog>,
-        brain: Arc<dyn Brain>,
+        brains: Brains,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
     ) -> Result<CastHandle, CastError> {
         describe_metrics();
         let is_paused = Arc::new(AtomicBool::new(settings.paused));
-        let stage = Stage::new(settings, log, brain, clock, ids.as_ref());
+        let stage = Stage::new(settings, log, brains, clock, ids.as_ref());
         let stage = Arc::new(stage.map_err(|error| CastError::Start(error.to_string()))?);
         let tree = SchedulerArgs {
             stage: stage.clone(),
             roster: Address::new("roster"),
-            read: ReadUpTo::default(),
+            read: stage.read.clone(),
             cast: Address::new("cast"),
             is_paused,
         };
@@ -229,10 +229,34 @@ fn describe_metrics() {
         "From admission to the end of a tick"
     );
     metrics::describe_gauge!("cast_acting", "Personas that act now");
-    for outcome in ["completed", "abandoned", "limit", "failed", "stood-down", "cut"] {
+    metrics::describe_counter!(
+        "cast_model_requests_total",
+        "Requests to models, each attempt of its own, by outcome"
+    );
+    metrics::describe_counter!(
+        "cast_model_cost_micro_usd_total",
+        "Millionths of a dollar that models cost, or may have cost where nobody said"
+    );
+    metrics::describe_counter!(
+        "cast_model_budget_refusals_total",
+        "Requests that a budget did not cover"
+    );
+    metrics::counter!("cast_model_cost_micro_usd_total").increment(0);
+    metrics::counter!("cast_model_budget_refusals_total").increment(0);
+    for outcome in [
+        "completed",
+        "abandoned",
+        "limit",
+        "failed",
+        "deferred",
+        "refused",
+        "stood-down",
+        "cut",
+    ] {
         metrics::counter!("cast_ticks_total", "outcome" => outcome).increment(0);
     }
     for outcome in ["ok", "error"] {
+        metrics::counter!("cast_model_requests_total", "outcome" => outcome).increment(0);
         metrics::counter!("cast_tool_calls_total", "outcome" => outcome).increment(0);
     }
     for actor in ["roster", "scheduler", "cast"] {

@@ -25,6 +25,7 @@
 mod address;
 mod attribution;
 mod brain;
+mod brains;
 mod budget;
 mod cadence;
 mod cast;
@@ -34,7 +35,9 @@ mod friction;
 mod handle;
 mod login;
 mod mcp_client;
+mod model;
 mod persona;
+mod purse;
 mod report;
 mod roster;
 mod roster_actor;
@@ -46,17 +49,23 @@ mod supervisor;
 mod tick;
 
 pub use brain::{
-    Brain, BrainError, BrainIdentity, CallOutcome, PastCall, PersonaView, PlannedCall, RatingDraft,
-    SimulatedBrain, Stars, Step, TickView, ToolInfo,
+    Brain, BrainError, BrainIdentity, CallOutcome, Claims, PastCall, PersonaView, PlannedCall, RateStep,
+    RatingDraft, SimulatedBrain, Stars, Step, TickView, ToolInfo, Unsent,
 };
+pub use brains::Brains;
 pub use cadence::{Slot, next_due};
 pub use digest::{ModuleDigest, digest};
 pub use error::CastError;
 pub use friction::{RUBRIC_VERSION, friction, stars_for};
 pub use handle::{Cast, CastHandle};
+pub use model::{
+    Api, Conversation, Endpoint, EndpointError, Endpoints, ModelBrain, ModelRequest, ModelSettings,
+    PriceError, Prices,
+};
+pub use purse::SpendLimits;
 pub use report::{TickProgress, TickReport, Who};
 pub use roster::{Roster, RosterEntry, UnfinishedTick};
-pub use settings::CastSettings;
+pub use settings::{CastSettings, ModelLimits};
 pub use snapshot::{
     CastSnapshot, PersonaSnapshot, RosterLine, RosterSnapshot, SchedulerSnapshot, SupervisorSnapshot,
 };

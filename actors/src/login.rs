@@ -125,7 +125,7 @@ fn reason(body: &[u8]) -> String {
 }
 
 /// An error with what caused it; reqwest's own text stops at "error sending request".
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

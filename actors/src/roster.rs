@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use events::{Event, PersonaDescription, PersonaId, RecordedCommit, StreamSeq, Subject, TickId, TickTrigger};
+use events::{
+    Event, PersonaDescription, PersonaId, RecordedCommit, StreamSeq, Subject, TickId, TickOutcome,
+    TickTrigger,
+};
 use jiff::Timestamp;
 
 use crate::cadence::{self, Slot};
@@ -14,6 +17,15 @@ pub struct UnfinishedTick {
     pub tick_id: TickId,
     /// When it began.
     pub started_at: Timestamp,
+}
+
+/// A tick that was put off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deferral {
+    /// When it may be tried again; `None` leaves it to the cadence.
+    pub resume_at: Option<Timestamp>,
+    /// Deferred ticks in a row, this one included.
+    pub in_a_row: u32,
 }
 
 /// One persona as its own subject tells it. The roster keeps one per persona; a persona actor folds its own.
@@ -29,6 +41,8 @@ pub struct RosterEntry {
     pub last_started_at: Option<Timestamp>,
     /// The tick of this program's own that has not ended.
     pub unfinished: Option<UnfinishedTick>,
+    /// Its last tick was deferred: until when, and how many were in a row.
+    pub deferred: Option<Deferral>,
     /// Why it stays down. A revision lifts it.
     pub halted: Option<String>,
     /// Its subject's last commit.
@@ -40,13 +54,22 @@ impl RosterEntry {
     pub fn next_due(&self, seed: u64) -> Timestamp {
         let slot = Slot::of(&self.description.persona_id, seed);
         let zone = cadence::zone(&self.description.time_zone);
-        cadence::next_due(
+        let by_cadence = cadence::next_due(
             self.description.cadence,
             &zone,
             self.enrolled_at,
             self.last_started_at,
             slot,
-        )
+        );
+        let deferral = self
+            .deferred
+            .and_then(|deferral| Some((deferral.resume_at?, deferral.in_a_row)));
+        match (deferral, self.last_started_at) {
+            (Some((resume_at, in_a_row)), Some(last)) => {
+                cadence::after_deferral(last, resume_at, in_a_row, slot)
+            }
+            _ => by_cadence,
+        }
     }
 
     fn enrolled(description: &PersonaDescription, recorded: &RecordedCommit) -> Self {
@@ -56,6 +79,7 @@ impl RosterEntry {
             last_number: 0,
             last_started_at: None,
             unfinished: None,
+            deferred: None,
             halted: None,
             last_seq: recorded.seq,
         }
@@ -109,7 +133,13 @@ fn fold_event(entry: Option<RosterEntry>, event: &Event, recorded: &RecordedComm
                         entry.halted = None;
                     }
                 }
-                Event::TickFinished(finished) => entry.close(&finished.tick_id),
+                Event::TickFinished(finished) => {
+                    entry.close(&finished.tick_id);
+                    entry.deferred = (finished.outcome == TickOutcome::Deferred).then(|| Deferral {
+                        resume_at: finished.resume_at,
+                        in_a_row: entry.deferred.map_or(0, |earlier| earlier.in_a_row) + 1,
+                    });
+                }
                 Event::TickInterrupted(interrupted) => entry.close(&interrupted.tick_id),
                 _ => {}
             }

@@ -89,6 +89,7 @@ impl ReadUpTo {
 /// What it keeps.
 #[derive(Debug)]
 pub(crate) struct RosterState {
+    stage: Arc<Stage>,
     seed: u64,
     roster: Roster,
     read: ReadUpTo,
@@ -247,6 +248,7 @@ impl Actor for RosterActor {
         (stage, upto): (Arc<Stage>, ReadUpTo),
     ) -> Result<RosterState, ActorProcessingErr> {
         upto.0.send_replace(StreamSeq::ZERO);
+        stage.purse.fold_anew();
         let end = stage.cut.child_token();
         let (seed, reader) = (stage.settings.seed, end.clone().drop_guard());
         stage.tracker.spawn({
@@ -254,6 +256,7 @@ impl Actor for RosterActor {
             async move { end.run_until_cancelled(read(stage, myself)).await }
         });
         Ok(RosterState {
+            stage,
             seed,
             roster: Roster::default(),
             read: upto,
@@ -272,6 +275,7 @@ impl Actor for RosterActor {
             RosterMsg::Fold(batch, upto, reply) => {
                 for recorded in &batch {
                     state.roster.apply(recorded);
+                    state.stage.purse.fold(recorded);
                 }
                 state.read.0.send_replace(upto);
                 let _ = reply.send(());

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::model::Prices;
+use crate::purse::SpendLimits;
+
 /// What the cast needs to know. The server fills it from its configuration.
 #[derive(Debug, Clone)]
 pub struct CastSettings {
@@ -19,6 +22,8 @@ pub struct CastSettings {
     pub tick_deadline: Duration,
     /// Tool calls one tick may make before it is ended with outcome `limit`.
     pub calls_per_tick_max: u32,
+    /// What brains that ask a model may do and spend.
+    pub model: ModelLimits,
     /// What the brains' random choices and the personas' slots in the day follow from.
     pub seed: u64,
     /// Start with the scheduler paused.
@@ -27,6 +32,28 @@ pub struct CastSettings {
     pub restarts_max: u32,
     /// The time within which failures are counted together.
     pub restart_window: Duration,
+}
+
+/// What brains that ask a model may do and spend.
+#[derive(Debug, Clone)]
+pub struct ModelLimits {
+    /// Requests one tick may make before it is ended with outcome `limit`; the rating may need two more.
+    pub turns_per_tick_max: u32,
+    /// Budgets.
+    pub spend: SpendLimits,
+    /// What models cost; one without a price is not asked.
+    pub prices: Prices,
+}
+
+impl Default for ModelLimits {
+    /// Twenty-four requests a tick, the budgets' own defaults, and the prices this program comes with.
+    fn default() -> Self {
+        Self {
+            turns_per_tick_max: 24,
+            spend: SpendLimits::default(),
+            prices: Prices::default(),
+        }
+    }
 }
 
 impl Default for CastSettings {
@@ -40,6 +67,7 @@ impl Default for CastSettings {
             tick_interval: Duration::from_mins(1),
             tick_deadline: Duration::from_mins(10),
             calls_per_tick_max: 40,
+            model: ModelLimits::default(),
             seed: 1,
             paused: false,
             restarts_max: 3,

@@ -8,19 +8,24 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::brain::Brain;
+use crate::brains::Brains;
+use crate::purse::Purse;
 use crate::report::TickProgress;
+use crate::roster_actor::ReadUpTo;
 use crate::settings::CastSettings;
 
 /// Progress lines kept for a slow reader.
 const PROGRESS_LINES_MAX: usize = 1_024;
+
+/// How long a connection to the gateway may take to open.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Shared by the whole tree; made once per [`crate::Cast::start`].
 #[derive(Debug)]
 pub(crate) struct Stage {
     // Dependencies.
     pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) brain: Arc<dyn Brain>,
+    pub(crate) brains: Brains,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) http: reqwest::Client,
     // Configuration.
@@ -28,6 +33,11 @@ pub(crate) struct Stage {
     /// This life of this runner. It is part of every commit id, so that two runners which reach for the same tick
     /// number make two commits, of which the log takes one.
     pub(crate) runner: String,
+    // What all ticks share.
+    /// What models may cost, and have cost.
+    pub(crate) purse: Purse,
+    /// How far the roster has read.
+    pub(crate) read: ReadUpTo,
     // Running work.
     pub(crate) tracker: TaskTracker,
     /// Cancelled when no new work is taken any more.
@@ -41,15 +51,17 @@ impl Stage {
     pub(crate) fn new(
         settings: CastSettings,
         log: Arc<dyn EventLog>,
-        brain: Arc<dyn Brain>,
+        brains: Brains,
         clock: Arc<dyn Clock>,
         ids: &dyn Ids,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            http: http_client(&settings.base_url)?,
+            http: http_client(&settings.base_url, CONNECT_WITHIN)?,
             log,
-            brain,
+            brains,
             clock,
+            purse: Purse::new(settings.model.spend),
+            read: ReadUpTo::default(),
             settings,
             runner: ids.uuid().to_string(),
             tracker: TaskTracker::new(),
@@ -77,10 +89,13 @@ impl Stage {
 }
 
 /// A client that follows no redirect (a token must not travel on) and asks no proxy for the way to this machine.
-fn http_client(base_url: &str) -> Result<reqwest::Client, reqwest::Error> {
+pub(crate) fn http_client(
+    base_url: &str,
+    connect_within: Duration,
+) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(Duration::from_secs(5))
+        .connect_timeout(connect_within)
         .user_agent(concat!("dramatis-persona/", env!("CARGO_PKG_VERSION")));
     let host = reqwest::Url::parse(base_url)
         .ok()

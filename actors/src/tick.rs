@@ -3,31 +3,35 @@
 //! The order is the safety: nothing is spent before `TickStarted` is in the log, no call is sent before its
 //! `ToolCalled` is, and when the log cannot be written the tick stops where it is, to be found unfinished later.
 
+mod ask;
 mod live;
 mod rating;
 pub(crate) mod record;
 pub(crate) mod recover;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::{
-    ERROR_CHARS_MAX, Event, PersonaId, RatingSource, TickFinished, TickId, TickOutcome, TickStarted,
-    TickTrigger, capped,
+    ERROR_CHARS_MAX, Event, PersonaId, TickFinished, TickId, TickOutcome, TickStarted, TickTrigger, capped,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::attribution::Ledger;
-use crate::brain::{PastCall, PersonaView, TickView, ToolInfo};
-use crate::digest::digest;
+use crate::brain::{Brain, BrainIdentity, PastCall, PersonaView, RateStep, RatingDraft, TickView, ToolInfo};
+use crate::digest::{ModuleDigest, digest};
 use crate::login::log_in;
 use crate::mcp_client::McpSession;
+use crate::model::Conversation;
 use crate::report::{TickProgress, TickReport};
 use crate::roster::RosterEntry;
 use crate::snapshot::PersonaSnapshot;
 use crate::stage::Stage;
+use ask::Spending;
 pub(crate) use live::panic_text;
 use live::{Ending, guarded, millis};
+use rating::Rater;
 use record::{RecordError, Recorder};
 
 /// A tick somebody wants.
@@ -92,6 +96,7 @@ impl Facts {
             tools,
             past,
             calls_left,
+            diary: "",
         }
     }
 }
@@ -102,13 +107,17 @@ struct Tick<'a> {
     // Dependencies.
     stage: &'a Stage,
     status: &'a watch::Sender<PersonaSnapshot>,
+    brain: Arc<dyn Brain>,
     // What it is.
+    identity: BrainIdentity,
     id: TickId,
     facts: Facts,
     /// On the clock's monotonic scale.
     deadline: Duration,
     // What has happened.
     ledger: Ledger,
+    conversation: Conversation,
+    spending: Spending,
     recorder: Recorder<'a>,
 }
 
@@ -158,9 +167,12 @@ async fn begin<'a>(
     let who = &entry.description;
     let number = entry.last_number + 1;
     let tick_id = TickId::derived(&[order.persona_id.as_str(), &number.to_string()]);
+    let brain = stage.brains.of(&who.email);
     let mut tick = Tick {
         stage,
         status,
+        identity: brain.identity(),
+        brain,
         id: tick_id.clone(),
         facts: Facts {
             persona: PersonaView {
@@ -176,6 +188,8 @@ async fn begin<'a>(
         },
         deadline: stage.clock.monotonic() + stage.settings.tick_deadline,
         ledger: Ledger::new(tick_id.clone()),
+        conversation: Conversation::default(),
+        spending: Spending::default(),
         recorder: Recorder::new(stage, order.persona_id.clone(), tick_id, entry.last_seq),
     };
     let started = tick.started(order);
@@ -192,7 +206,7 @@ async fn begin<'a>(
 
 impl Tick<'_> {
     fn started(&self, order: &TickOrder) -> Event {
-        let brain = self.stage.brain.identity();
+        let brain = self.identity.clone();
         TickStarted {
             tick_id: self.id.clone(),
             persona_id: order.persona_id.clone(),
@@ -258,31 +272,33 @@ impl Tick<'_> {
 
     async fn act_and_finish(&mut self, session: &McpSession) -> Result<Finished, RecordError> {
         let ending = self.live(session).await?;
-        let ratings = self.rate(session, &ending).await;
+        let ratings = self.rate(session, &ending).await?;
         self.finish(ending, ratings).await
     }
 
     /// The ratings of what was used, in the tick's own view of things, or why there are none.
-    async fn rate(&mut self, session: &McpSession, ending: &Ending) -> Vec<Event> {
+    async fn rate(&mut self, session: &McpSession, ending: &Ending) -> Result<Vec<Event>, RecordError> {
         let past = self.ledger.past();
         let used = digest(&past);
         if used.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         self.tell_status("rating");
-        let source = self.stage.brain.source();
-        let drafts = if ending.outcome == TickOutcome::Failed {
-            Err(ending.reason.clone().unwrap_or_default())
-        } else {
-            let view = self.facts.view(session.tools(), &past, 0);
-            let rate = guarded(self.stage.brain.rate(&view, &used));
-            let in_time = self.stage.within(self.time_left(), rate).await;
-            in_time.unwrap_or_else(|| Err("the tick's time was over".to_owned()))
+        let drafts = match ending.outcome {
+            TickOutcome::Failed | TickOutcome::Refused => Err(ending.reason.clone().unwrap_or_default()),
+            _ => self.drafts(session, &past, &used).await?,
         };
-        let events = rating::verdicts(&self.id, source, &used, drafts);
+        let rater = Rater {
+            identity: self.identity.clone(),
+            source: self.brain.source(),
+        };
+        let events = rating::verdicts(&self.id, &rater, &used, drafts);
         for event in &events {
             let (module, rating) = match event {
-                Event::Rated(rated) => (rated.module.clone(), Some(rated.rating)),
+                Event::Rated(opinion) => {
+                    let counts = opinion.unsupported.is_none();
+                    (opinion.module.clone(), counts.then_some(opinion.rating))
+                }
                 Event::RatingFailed(failed) => (failed.module.clone(), None),
                 _ => continue,
             };
@@ -293,17 +309,39 @@ impl Tick<'_> {
                 rating,
             });
         }
-        events
+        Ok(events)
+    }
+
+    /// What the brain says of the modules it used; it may ask a model first.
+    async fn drafts(
+        &mut self,
+        session: &McpSession,
+        past: &[PastCall],
+        used: &[ModuleDigest],
+    ) -> Result<Result<Vec<RatingDraft>, String>, RecordError> {
+        loop {
+            let view = self.facts.view(session.tools(), past, 0);
+            let limit = self.time_left();
+            let rate = guarded(self.brain.rate(&view, used, &mut self.conversation));
+            let request = match self.stage.within(limit, rate).await {
+                None => return Ok(Err("the tick's time was over".to_owned())),
+                Some(Err(reason)) => return Ok(Err(reason)),
+                Some(Ok(RateStep::Drafts(drafts))) => return Ok(Ok(drafts)),
+                Some(Ok(RateStep::Ask(request))) => request,
+            };
+            if let Err(ending) = Box::pin(self.ask(&request)).await? {
+                return Ok(Err(ending.reason.unwrap_or_default()));
+            }
+        }
     }
 
     /// Appends the ratings and the tick's end as one commit.
     async fn finish(&mut self, ending: Ending, ratings: Vec<Event>) -> Result<Finished, RecordError> {
         let rated = ratings
             .iter()
-            .filter(|event| matches!(event, Event::Rated(_)))
+            .filter(|event| matches!(event, Event::Rated(rated) if rated.unsupported.is_none()))
             .count();
         let reason = ending.reason.map(|reason| capped(&reason, ERROR_CHARS_MAX));
-        let is_free = self.stage.brain.source() == RatingSource::Simulated;
         let finished = TickFinished {
             tick_id: self.id.clone(),
             outcome: ending.outcome,
@@ -311,7 +349,8 @@ impl Tick<'_> {
             calls: self.ledger.made(),
             errors: self.ledger.errors(),
             retries: self.ledger.retries(),
-            cost_micro_usd: is_free.then_some(0),
+            cost_micro_usd: self.spending.cost(),
+            resume_at: ending.resume_at,
             finished_at: self.stage.clock.now(),
         };
         let mut events = ratings;

@@ -13,8 +13,8 @@ mod app;
 use std::collections::{BTreeMap, BTreeSet};
 
 use actors::{
-    Brain as _, CallOutcome, PastCall, PersonaView, SimulatedBrain, Step, TickView, ToolInfo, digest,
-    friction, stars_for,
+    Brain as _, CallOutcome, Conversation, ModuleDigest, PastCall, PersonaView, RateStep, RatingDraft,
+    SimulatedBrain, Step, TickView, ToolInfo, digest, friction, stars_for,
 };
 use catalog::Catalog;
 use events::{Cause, Intent, PersonaId, RatingSource, TickOutcome};
@@ -24,6 +24,15 @@ use serde_json::{Value, json};
 use app::{App, Manners, tools};
 
 const CALLS_MAX: u32 = 40;
+
+/// What it says of the modules of a tick.
+fn drafts(tick: &TickView<'_>, used: &[ModuleDigest]) -> Vec<RatingDraft> {
+    let rated = block_on(SimulatedBrain::new().rate(tick, used, &mut Conversation::default()));
+    let RateStep::Drafts(drafts) = rated.unwrap() else {
+        panic!("it asks no model")
+    };
+    drafts
+}
 
 /// A tick's whole course.
 #[derive(Debug)]
@@ -72,8 +81,9 @@ fn live_with(who: &PersonaView, seed: u64, tools: &[ToolInfo], app: &mut App, ca
             tools,
             past: &past,
             calls_left,
+            diary: "",
         };
-        match block_on(brain.step(&view)).unwrap() {
+        match block_on(brain.step(&view, &mut Conversation::default())).unwrap() {
             Step::Done { outcome, note } => {
                 return Day {
                     past,
@@ -82,6 +92,7 @@ fn live_with(who: &PersonaView, seed: u64, tools: &[ToolInfo], app: &mut App, ca
                     note,
                 };
             }
+            Step::Ask(request) => panic!("{request:?}"),
             Step::Calls(calls) => {
                 assert!(
                     !calls.is_empty() && calls.len() <= calls_left as usize,
@@ -176,8 +187,12 @@ fn another_seed_another_tick_or_another_persona_is_another_day() {
             tools: &tools,
             past: &[],
             calls_left: 40,
+            diary: "",
         };
-        format!("{:?}", block_on(SimulatedBrain::new().step(&view)).unwrap())
+        format!(
+            "{:?}",
+            block_on(SimulatedBrain::new().step(&view, &mut Conversation::default())).unwrap()
+        )
     };
     let steps: BTreeSet<String> = (1..20).map(first_step).collect();
     assert!(steps.len() > 10, "{steps:?}");
@@ -536,8 +551,9 @@ fn every_used_module_is_rated_exactly_once_from_its_own_calls() {
                 tools: &tools,
                 past: &day.past,
                 calls_left: 0,
+                diary: "",
             };
-            let drafts = block_on(brain.rate(&view, &digests)).unwrap();
+            let drafts = drafts(&view, &digests);
             assert_eq!(
                 drafts
                     .iter()
@@ -581,6 +597,7 @@ fn notes_are_made_from_counts() {
         intent: Intent::Valid,
         mistake: None,
         retry_of: None,
+        was_sent: true,
         outcome,
     };
     let ok = || CallOutcome::Ok {
@@ -602,11 +619,9 @@ fn notes_are_made_from_counts() {
             tools: &[],
             past,
             calls_left: 0,
+            diary: "",
         };
-        block_on(SimulatedBrain::new().rate(&view, &digest(past)))
-            .unwrap()
-            .remove(0)
-            .verdict
+        drafts(&view, &digest(past)).remove(0).verdict
     };
     let mixed = [
         call("a", error(Cause::App)),

@@ -34,11 +34,17 @@ pub(crate) enum Environment {
 }
 
 /// Which brain acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BrainKind {
     /// The one that needs no key: a pure function of its inputs.
     Simulated,
+    /// A model behind Anthropic's Messages API.
+    Anthropic,
+    /// A model behind Chat Completions: OpenAI, or a server of that kind at `openai_base_url`.
+    #[serde(rename = "openai")]
+    #[value(name = "openai")]
+    OpenAi,
 }
 
 /// What the policy gate does with a refusal.
@@ -118,6 +124,40 @@ pub(crate) struct Config {
     pub(crate) nats_port: u16,
     /// Which brain acts.
     pub(crate) brain: BrainKind,
+    /// Brains of single personas: email to `simulated`, `anthropic` or `openai`, and `:MODEL` where it is another one.
+    pub(crate) persona_brains: BTreeMap<String, String>,
+    /// Key of the Messages API.
+    #[serde(serialize_with = "masked_option")]
+    pub(crate) anthropic_api_key: Option<SecretString>,
+    /// Where the Messages API is.
+    pub(crate) anthropic_base_url: String,
+    /// The model that `anthropic` asks.
+    pub(crate) anthropic_model: String,
+    /// Key of Chat Completions; servers on one's own machine need none.
+    #[serde(serialize_with = "masked_option")]
+    pub(crate) openai_api_key: Option<SecretString>,
+    /// Where Chat Completions is.
+    pub(crate) openai_base_url: String,
+    /// The model that `openai` asks.
+    pub(crate) openai_model: String,
+    /// What that server calls the limit of an answer; without it, what suits its address.
+    pub(crate) openai_max_tokens_member: Option<String>,
+    /// Tokens one answer of a model may have.
+    pub(crate) model_max_tokens: u32,
+    /// A JSON object whose members are put into every model request last of all; null takes one out.
+    pub(crate) model_extra: Option<String>,
+    /// Requests to models one tick may make.
+    pub(crate) model_turns_per_tick_max: u32,
+    /// Price list in TOML whose entries count before the built-in ones.
+    pub(crate) prices_file: Option<PathBuf>,
+    /// Dollars one tick may spend on models.
+    pub(crate) budget_tick_usd: f64,
+    /// Dollars one persona may spend in a day.
+    pub(crate) budget_persona_day_usd: f64,
+    /// Dollars all may spend in a day.
+    pub(crate) budget_day_usd: f64,
+    /// Dollars all may spend in a calendar month.
+    pub(crate) budget_month_usd: f64,
     /// What every random choice of the simulated brain follows from.
     pub(crate) seed: u64,
     /// What persona passwords are derived from.
@@ -180,6 +220,22 @@ impl Default for Config {
             nats_server: None,
             nats_port: 0,
             brain: BrainKind::Simulated,
+            persona_brains: BTreeMap::new(),
+            anthropic_api_key: None,
+            anthropic_base_url: "https://api.anthropic.com".to_owned(),
+            anthropic_model: "claude-haiku-5-5".to_owned(),
+            openai_api_key: None,
+            openai_base_url: "https://api.openai.com/v1".to_owned(),
+            openai_model: "gpt-5.6-luna".to_owned(),
+            openai_max_tokens_member: None,
+            model_max_tokens: 4_096,
+            model_extra: None,
+            model_turns_per_tick_max: 24,
+            prices_file: None,
+            budget_tick_usd: 0.25,
+            budget_persona_day_usd: 1.0,
+            budget_day_usd: 10.0,
+            budget_month_usd: 100.0,
             seed: 1,
             seed_secret: SecretString::from(catalog::DEVELOPMENT_SEED_SECRET),
             service_key: Some(SecretString::from(DEVELOPMENT_SERVICE_KEY)),
@@ -234,6 +290,22 @@ impl Config {
         }
         if self.calls_per_minute_max == 0 {
             fault("calls_per_minute_max", "at least 1");
+        }
+        if self.model_max_tokens == 0 {
+            fault("model_max_tokens", "at least 1");
+        }
+        if self.model_turns_per_tick_max == 0 {
+            fault("model_turns_per_tick_max", "at least 1");
+        }
+        for (key, dollars) in [
+            ("budget_tick_usd", self.budget_tick_usd),
+            ("budget_persona_day_usd", self.budget_persona_day_usd),
+            ("budget_day_usd", self.budget_day_usd),
+            ("budget_month_usd", self.budget_month_usd),
+        ] {
+            if !(dollars.is_finite() && dollars >= 0.0) {
+                fault(key, "a number of dollars, 0 or more");
+            }
         }
         if self.token_ttl_minutes == 0 {
             fault("token_ttl_minutes", "at least 1");

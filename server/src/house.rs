@@ -1,5 +1,6 @@
 //! The house: every room opened, wired and served, and closed in the order that loses nothing.
 
+mod brains;
 mod rooms;
 mod signals;
 

@@ -239,6 +239,7 @@ impl Attempt {
             intent: Intent::Valid,
             mistake: None,
             retry_of,
+            unsent: None,
         }
     }
 }

@@ -6,9 +6,10 @@
 use async_trait::async_trait;
 use events::{NOTES_CHARS_MAX, RatingSource, capped};
 
-use super::{Brain, BrainError, BrainIdentity, RatingDraft, Stars, Step, TickView, machine};
+use super::{Brain, BrainError, BrainIdentity, RateStep, RatingDraft, Stars, Step, TickView, machine};
 use crate::digest::ModuleDigest;
 use crate::friction::{friction, stars_for};
+use crate::model::Conversation;
 
 /// Version of the rules: habits, temper, words, mistakes. Raised when the same seed would live another day.
 const RULES_VERSION: u32 = 1;
@@ -34,7 +35,7 @@ impl Brain for SimulatedBrain {
         }
     }
 
-    async fn step(&self, tick: &TickView<'_>) -> Result<Step, BrainError> {
+    async fn step(&self, tick: &TickView<'_>, _: &mut Conversation) -> Result<Step, BrainError> {
         Ok(machine::decide(tick))
     }
 
@@ -42,8 +43,9 @@ impl Brain for SimulatedBrain {
         &self,
         _tick: &TickView<'_>,
         used: &[ModuleDigest],
-    ) -> Result<Vec<RatingDraft>, BrainError> {
-        Ok(used.iter().map(rated).collect())
+        _: &mut Conversation,
+    ) -> Result<RateStep, BrainError> {
+        Ok(RateStep::Drafts(used.iter().map(rated).collect()))
     }
 
     fn source(&self) -> RatingSource {
@@ -60,6 +62,7 @@ fn rated(digest: &ModuleDigest) -> RatingDraft {
             rating: stars_for(friction(digest)),
             notes: capped(&notes(digest), NOTES_CHARS_MAX),
             evidence: digest.call_ids.clone(),
+            claims: None,
         })
     };
     RatingDraft {

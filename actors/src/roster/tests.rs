@@ -49,6 +49,7 @@ fn started(number: u64, started_at: Timestamp, trigger: TickTrigger) -> Event {
 
 fn finished(number: u64) -> Event {
     TickFinished {
+        resume_at: None,
         tick_id: id(&format!("tick-{number}")),
         outcome: TickOutcome::Completed,
         reason: None,

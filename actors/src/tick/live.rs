@@ -7,13 +7,14 @@ use std::time::Duration;
 use events::{CallId, Event, TickOutcome};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
 use super::Tick;
 use super::record::{RecordError, Recorder};
 use crate::attribution::Settled;
-use crate::brain::{BrainError, CallOutcome, PlannedCall, Step};
+use crate::brain::{BrainError, CallOutcome, PlannedCall, Step, Unsent};
 use crate::mcp_client::{Answer, McpSession};
 use crate::report::TickProgress;
 use crate::stage::Stage;
@@ -26,6 +27,8 @@ const HOLD_AT_MOST: Duration = Duration::from_millis(250);
 pub(super) struct Ending {
     pub(super) outcome: TickOutcome,
     pub(super) reason: Option<String>,
+    /// For a deferred tick, when it is due again; `None` leaves it to the cadence.
+    pub(super) resume_at: Option<Timestamp>,
 }
 
 impl Ending {
@@ -33,13 +36,15 @@ impl Ending {
         Self {
             outcome: TickOutcome::Failed,
             reason: Some(reason.into()),
+            resume_at: None,
         }
     }
 
-    fn limit(reason: impl Into<String>) -> Self {
+    pub(super) fn limit(reason: impl Into<String>) -> Self {
         Self {
             outcome: TickOutcome::Limit,
             reason: Some(reason.into()),
+            resume_at: None,
         }
     }
 }
@@ -55,7 +60,8 @@ impl Tick<'_> {
             self.tell_status("thinking");
             let view = self.facts.view(session.tools(), &past, self.calls_left());
             let limit = self.time_left();
-            let think = self.stage.within(limit, guarded(self.stage.brain.step(&view)));
+            let think = guarded(self.brain.step(&view, &mut self.conversation));
+            let think = self.stage.within(limit, think);
             let Some(step) = while_recording(self.stage, &mut self.recorder, think).await? else {
                 return Ok(self.out_of_time());
             };
@@ -65,7 +71,15 @@ impl Tick<'_> {
                     return Ok(Ending {
                         outcome,
                         reason: note,
+                        resume_at: None,
                     });
+                }
+                Ok(Step::Ask(request)) => {
+                    self.tell_status("asking a model");
+                    match Box::pin(self.ask(&request)).await? {
+                        Ok(()) => continue,
+                        Err(ending) => return Ok(ending),
+                    }
                 }
                 Ok(Step::Calls(calls)) => calls,
             };
@@ -94,13 +108,14 @@ impl Tick<'_> {
         let (mut called, mut outgoing) = (Vec::new(), Vec::new());
         for call in calls {
             let (tool, arguments) = (call.tool.clone(), object(&call.arguments));
+            let unsent = call.unsent.clone();
             let (call_id, event) = self.ledger.plan(call, now);
             called.push(event);
-            outgoing.push((call_id, tool, arguments));
+            outgoing.push((call_id, tool, arguments, unsent));
         }
         // Before anything is sent: a call that the log does not know of must not exist.
         self.recorder.append(called).await?;
-        for (_, tool, _) in &outgoing {
+        for (_, tool, ..) in &outgoing {
             self.tell(|persona_id, name| TickProgress::Called {
                 persona_id,
                 name,
@@ -111,9 +126,12 @@ impl Tick<'_> {
         let stage = self.stage;
         let mut in_flight: FuturesUnordered<_> = outgoing
             .into_iter()
-            .map(|(call_id, tool, arguments)| async move {
+            .map(|(call_id, tool, arguments, unsent)| async move {
                 let sent = stage.clock.monotonic();
-                let answer = session.call(stage, &call_id, &tool, arguments).await;
+                let answer = match unsent {
+                    Some(Unsent { message, .. }) => Answer::Unanswered { message },
+                    None => session.call(stage, &call_id, &tool, arguments).await,
+                };
                 (
                     call_id,
                     answer,
@@ -209,7 +227,7 @@ impl Tick<'_> {
         metrics::counter!("cast_tool_calls_total", "outcome" => outcome).increment(1);
     }
 
-    fn out_of_time(&self) -> Ending {
+    pub(super) fn out_of_time(&self) -> Ending {
         Ending::limit(format!(
             "the limit of {} s was reached",
             self.stage.settings.tick_deadline.as_secs()

@@ -3,17 +3,31 @@
 
 use std::collections::BTreeMap;
 
-use events::{ERROR_CHARS_MAX, Event, NOTES_CHARS_MAX, Rated, RatingFailed, RatingSource, TickId, capped};
+use events::{
+    CallId, ERROR_CHARS_MAX, Event, NOTES_CHARS_MAX, Rated, RatingFailed, RatingSource, TickId, capped,
+};
 
-use crate::brain::{RatingDraft, Stars};
+use crate::brain::{BrainIdentity, RatingDraft, Stars};
 use crate::digest::ModuleDigest;
-use crate::friction::{RUBRIC_VERSION, friction};
+use crate::friction::{RUBRIC_VERSION, friction, stars_for};
 
-/// One event per used module, in the order of `used`: `Rated` where the draft holds, `RatingFailed` where it does
-/// not or there is none. Drafts for modules that were not used, and second ones, are dropped.
+/// Characters kept of the name of a module that was rated and not used.
+const FOREIGN_MODULE_CHARS_MAX: usize = 60;
+/// Stars by which an opinion may be above what friction alone would give.
+const STARS_ABOVE_FRICTION_MAX: u8 = 2;
+
+/// Who rates.
+#[derive(Debug)]
+pub(crate) struct Rater {
+    pub(crate) identity: BrainIdentity,
+    pub(crate) source: RatingSource,
+}
+
+/// One event per used module, in the order of `used`: `Rated` where the draft holds, marked where it rests on nothing,
+/// and `RatingFailed` where there is none. A rating of what was not used is a failed one; second ones are dropped.
 pub(crate) fn verdicts(
     tick_id: &TickId,
-    source: RatingSource,
+    rater: &Rater,
     used: &[ModuleDigest],
     drafts: Result<Vec<RatingDraft>, String>,
 ) -> Vec<Event> {
@@ -24,32 +38,30 @@ pub(crate) fn verdicts(
         ),
         Err(reason) => (BTreeMap::new(), reason),
     };
-    used.iter()
-        .map(|digest| {
-            let verdict = by_module
-                .remove(&digest.module)
-                .unwrap_or_else(|| Err(reason.clone()));
-            match verdict.and_then(|stars| checked(stars, digest)) {
-                Ok(stars) => Rated {
-                    tick_id: tick_id.clone(),
-                    module: digest.module.clone(),
-                    rating: stars.rating,
-                    notes: capped(&stars.notes, NOTES_CHARS_MAX),
-                    evidence: stars.evidence,
-                    source,
-                    friction: Some(friction(digest)),
-                    rubric_version: RUBRIC_VERSION,
-                }
-                .into(),
-                Err(reason) => RatingFailed {
-                    tick_id: tick_id.clone(),
-                    module: digest.module.clone(),
-                    reason: capped(&reason, ERROR_CHARS_MAX),
-                }
-                .into(),
-            }
-        })
-        .collect()
+    let failed = |module: String, reason: &str| -> Event {
+        RatingFailed {
+            tick_id: tick_id.clone(),
+            module,
+            reason: capped(reason, ERROR_CHARS_MAX),
+        }
+        .into()
+    };
+    let mut events: Vec<Event> = Vec::new();
+    for digest in used {
+        let verdict = by_module
+            .remove(&digest.module)
+            .unwrap_or_else(|| Err(reason.clone()));
+        events.push(match verdict.and_then(in_range) {
+            Ok(stars) => rated(tick_id, rater, digest, stars).into(),
+            Err(reason) => failed(digest.module.clone(), &reason),
+        });
+    }
+    let not_used = by_module.into_keys().filter(|module| !module.trim().is_empty());
+    events.extend(not_used.map(|module| {
+        let module = capped(&module, FOREIGN_MODULE_CHARS_MAX);
+        failed(module, "it was rated and not used in this tick")
+    }));
+    events
 }
 
 fn first_of_each(drafts: Vec<RatingDraft>) -> BTreeMap<String, Result<Stars, String>> {
@@ -60,104 +72,68 @@ fn first_of_each(drafts: Vec<RatingDraft>) -> BTreeMap<String, Result<Stars, Str
     by_module
 }
 
-/// Stars within range that rest on calls of this very tick and module, or why not.
-fn checked(stars: Stars, digest: &ModuleDigest) -> Result<Stars, String> {
-    if !(1..=5).contains(&stars.rating) {
-        return Err(format!("{} is not a rating from 1 to 5", stars.rating));
+fn in_range(stars: Stars) -> Result<Stars, String> {
+    if (1..=5).contains(&stars.rating) {
+        Ok(stars)
+    } else {
+        Err(format!("{} is not a rating from 1 to 5", stars.rating))
     }
+}
+
+fn rated(tick_id: &TickId, rater: &Rater, digest: &ModuleDigest, stars: Stars) -> Rated {
+    let unsupported = lacks_support(&stars, digest).map(|reason| capped(&reason, ERROR_CHARS_MAX));
+    let evidence = stars.evidence.into_iter();
+    Rated {
+        tick_id: tick_id.clone(),
+        module: digest.module.clone(),
+        rating: stars.rating,
+        notes: capped(&stars.notes, NOTES_CHARS_MAX),
+        evidence: evidence
+            .filter(|call_id| digest.call_ids.contains(call_id))
+            .collect(),
+        source: rater.source,
+        friction: Some(friction(digest)),
+        rubric_version: RUBRIC_VERSION,
+        unsupported,
+        brain: Some(rater.identity.name.to_owned()),
+        model: rater.identity.model.clone(),
+        prompt_version: Some(rater.identity.prompt_version),
+        answers: stars.claims.map(|claims| claims.answers),
+    }
+}
+
+/// Why these stars do not rest on what happened to this module in this tick, if they do not.
+fn lacks_support(stars: &Stars, digest: &ModuleDigest) -> Option<String> {
     if let Some(foreign) = stars
         .evidence
         .iter()
         .find(|call_id| !digest.call_ids.contains(call_id))
     {
-        return Err(format!(
+        return Some(format!(
             "call {foreign} is no call of {} in this tick",
             digest.module
         ));
     }
-    Ok(stars)
+    let claims = stars.claims.as_ref()?;
+    if let Some(unknown) = claims.unknown.first() {
+        return Some(format!("{unknown:?} names no call of this tick"));
+    }
+    let went_well = |call_id: &CallId| !digest.failed_ids.contains(call_id);
+    if stars.rating == 5 && !claims.went_well.iter().any(went_well) {
+        return Some("5 stars, and no call that succeeded is named for them".to_owned());
+    }
+    if stars.rating <= 2 && claims.friction.is_empty() {
+        return Some(format!(
+            "{} stars, and no call is named that was in the way",
+            stars.rating
+        ));
+    }
+    let index = stars_for(friction(digest));
+    (stars.rating > index + STARS_ABOVE_FRICTION_MAX).then(|| {
+        let (errors, calls) = (digest.errors, digest.calls);
+        format!("{} stars although {errors} of {calls} calls failed", stars.rating)
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use events::testing::id;
-
-    fn used() -> Vec<ModuleDigest> {
-        let call_ids = vec![id("call-1"), id("call-2")];
-        vec![ModuleDigest {
-            module: "todo".to_owned(),
-            calls: 2,
-            call_ids,
-            ..ModuleDigest::default()
-        }]
-    }
-
-    fn draft(module: &str, rating: u8, evidence: &str) -> RatingDraft {
-        let stars = Stars {
-            rating,
-            notes: "fine".to_owned(),
-            evidence: vec![id(evidence)],
-        };
-        RatingDraft {
-            module: module.to_owned(),
-            verdict: Ok(stars),
-        }
-    }
-
-    fn outcome(drafts: Result<Vec<RatingDraft>, String>) -> Result<u8, String> {
-        match &verdicts(&id("tick"), RatingSource::Simulated, &used(), drafts)[..] {
-            [Event::Rated(rated)] => Ok(rated.rating),
-            [Event::RatingFailed(failed)] => Err(failed.reason.clone()),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_rating_within_range_on_calls_of_its_module_is_recorded() {
-        assert_eq!(outcome(Ok(vec![draft("todo", 4, "call-2")])), Ok(4));
-    }
-
-    #[test]
-    fn a_number_out_of_range_is_a_failed_rating_not_a_clamped_one() {
-        assert_eq!(
-            outcome(Ok(vec![draft("todo", 0, "call-1")])),
-            Err("0 is not a rating from 1 to 5".to_owned())
-        );
-        assert_eq!(
-            outcome(Ok(vec![draft("todo", 6, "call-1")])),
-            Err("6 is not a rating from 1 to 5".to_owned())
-        );
-    }
-
-    #[test]
-    fn evidence_from_elsewhere_fails_the_rating() {
-        let failed = outcome(Ok(vec![draft("todo", 4, "call-9")]));
-        assert_eq!(
-            failed,
-            Err("call call-9 is no call of todo in this tick".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_used_module_without_a_word_is_a_failed_rating() {
-        assert_eq!(
-            outcome(Ok(Vec::new())),
-            Err("the brain said nothing of this module".to_owned())
-        );
-        assert_eq!(
-            outcome(Err("answer was prose".to_owned())),
-            Err("answer was prose".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_rating_of_what_was_not_used_and_a_second_one_are_dropped() {
-        let drafts = vec![
-            draft("notes", 5, "call-1"),
-            draft("todo", 2, "call-1"),
-            draft("todo", 5, "call-1"),
-        ];
-        assert_eq!(outcome(Ok(drafts)), Ok(2));
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{Brain, Cast, CastHandle, CastSettings, TickReport, Who};
+use actors::{Brain, Brains, Cast, CastHandle, CastSettings, TickReport, Who};
 use events::testing::{id, sample_time};
 use events::{
     Cadence, Commit, CommitId, Event, EventLog, ExpectedSeq, MemoryLog, PersonaDescription, PersonaEnrolled,
@@ -26,8 +26,12 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn start(brain: impl Brain, change: impl FnOnce(&mut CastSettings)) -> Self {
+        Self::start_with(Brains::all(Arc::new(brain)), change).await
+    }
+
+    pub(crate) async fn start_with(brains: Brains, change: impl FnOnce(&mut CastSettings)) -> Self {
         let (log, door) = (Arc::new(MemoryLog::new()), Door::start().await);
-        let cast = start_cast(&door, log.clone(), Arc::new(brain), 1, change).await;
+        let cast = start_brains(&door, log.clone(), brains, 1, change).await;
         Self { log, door, cast }
     }
 
@@ -70,6 +74,16 @@ pub(crate) async fn start_cast(
     ids: u64,
     change: impl FnOnce(&mut CastSettings),
 ) -> CastHandle {
+    start_brains(door, log, Brains::all(brain), ids, change).await
+}
+
+pub(crate) async fn start_brains(
+    door: &Door,
+    log: Arc<dyn EventLog>,
+    brains: Brains,
+    ids: u64,
+    change: impl FnOnce(&mut CastSettings),
+) -> CastHandle {
     let mut settings = CastSettings {
         base_url: door.base_url.clone(),
         seed_secret: SecretString::from(SEED_SECRET),
@@ -79,7 +93,7 @@ pub(crate) async fn start_cast(
     };
     change(&mut settings);
     let clock = Arc::new(SystemClock::new());
-    Cast::start(settings, log, brain, clock, Arc::new(SeededIds::new(ids)))
+    Cast::start(settings, log, brains, clock, Arc::new(SeededIds::new(ids)))
         .await
         .unwrap()
 }
@@ -121,4 +135,12 @@ pub(crate) async fn append(log: &dyn EventLog, persona_id: &PersonaId, key: &str
 
 pub(crate) fn types(events: &[Event]) -> Vec<&str> {
     events.iter().map(Event::type_name).collect()
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn arrives<F: Future<Output = bool>>(condition: impl FnMut() -> F) {
+    assert!(
+        testkit::wait_until_async(SOON, condition).await,
+        "it never came to that"
+    );
 }

@@ -7,5 +7,7 @@ mod house;
 mod jetstream;
 mod lifecycle;
 mod logs;
+mod models;
+mod money;
 mod scripted;
 mod ticks;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Barrier;
 
 use actors::{
-    Brain, BrainError, BrainIdentity, ModuleDigest, PlannedCall, RatingDraft, Stars, Step, TickView,
+    Brain, BrainError, BrainIdentity, Conversation, ModuleDigest, PlannedCall, RateStep, RatingDraft, Stars,
+    Step, TickView,
 };
 use async_trait::async_trait;
 use events::{Intent, RatingSource, TickOutcome};
@@ -72,6 +73,7 @@ pub(crate) fn call(tool: &str, arguments: Value) -> PlannedCall {
         intent: Intent::Valid,
         mistake: None,
         retry_of: None,
+        unsent: None,
     }
 }
 
@@ -94,11 +96,16 @@ impl Brain for Scripted {
         }
     }
 
-    async fn step(&self, tick: &TickView<'_>) -> Result<Step, BrainError> {
+    async fn step(&self, tick: &TickView<'_>, _: &mut Conversation) -> Result<Step, BrainError> {
         (self.step)(tick)
     }
 
-    async fn rate(&self, _: &TickView<'_>, used: &[ModuleDigest]) -> Result<Vec<RatingDraft>, BrainError> {
+    async fn rate(
+        &self,
+        _: &TickView<'_>,
+        used: &[ModuleDigest],
+        _: &mut Conversation,
+    ) -> Result<RateStep, BrainError> {
         if self.never_rates {
             std::future::pending::<()>().await;
         }
@@ -106,14 +113,16 @@ impl Brain for Scripted {
             rating: 4,
             notes: format!("{} calls", digest.calls),
             evidence: digest.call_ids.clone(),
+            claims: None,
         };
-        Ok(used
+        let drafts = used
             .iter()
             .map(|digest| RatingDraft {
                 module: digest.module.clone(),
                 verdict: Ok(stars(digest)),
             })
-            .collect())
+            .collect();
+        Ok(RateStep::Drafts(drafts))
     }
 
     fn source(&self) -> RatingSource {

@@ -107,6 +107,7 @@ impl App {
             intent: call.intent,
             mistake: call.mistake,
             retry_of: call.retry_of,
+            was_sent: true,
             outcome,
         }
     }

@@ -12,12 +12,14 @@ use super::{BrainKind, Config};
 use crate::exit::CommandError;
 
 /// The environment's names that are older than this program, and the keys they set.
-const KEPT_NAMES: [(&str, &str); 6] = [
+const KEPT_NAMES: [(&str, &str); 8] = [
     ("PERSONA_SEED_SECRET", "seed_secret"),
     ("PERSONA_CONCURRENCY", "concurrency"),
     ("TICK_INTERVAL_MS", "tick_interval_ms"),
     ("RUNNER_PAUSED", "paused"),
     ("MANA_SERVICE_KEY", "service_key"),
+    ("ANTHROPIC_API_KEY", "anthropic_api_key"),
+    ("OPENAI_API_KEY", "openai_api_key"),
     ("DRAMATIS_ENV", "environment"),
 ];
 /// Flags that set a key, for every command. `None` leaves it to the layers below.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{Cast, CastHandle, CastSettings, SimulatedBrain};
+use actors::{Cast, CastHandle, CastSettings};
 use axum::serve::{ListenerExt as _, TapIo};
 use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock};
 use gateway::{GatewaySettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
@@ -18,8 +18,9 @@ use projections::Tables;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::brains;
 use super::{ADMIN_EMAIL, READ_YOUR_WRITES, Stops, failed};
-use crate::config::{BrainKind, Config, PolicyModeKey, RecordCallsKey};
+use crate::config::{Config, PolicyModeKey, RecordCallsKey};
 use crate::exit::CommandError;
 use crate::key_sets::HttpKeySets;
 use crate::keys::key_encryption_key;
@@ -205,9 +206,7 @@ pub(super) async fn start_cast(
     clock: Arc<SystemClock>,
     ids: Arc<dyn Ids>,
 ) -> Result<CastHandle, CommandError> {
-    let brain = match config.brain {
-        BrainKind::Simulated => Arc::new(SimulatedBrain::new()),
-    };
+    let brains = brains::of(config)?;
     let settings = CastSettings {
         base_url: format!("http://{address}"),
         seed_secret: config.seed_secret.clone(),
@@ -215,12 +214,13 @@ pub(super) async fn start_cast(
         tick_interval: Duration::from_millis(config.tick_interval_ms),
         tick_deadline: Duration::from_millis(config.tick_deadline_ms),
         calls_per_tick_max: config.calls_per_tick_max,
+        model: brains::limits(config)?,
         seed: config.seed,
         paused: config.paused,
         restarts_max: 3,
         restart_window: Duration::from_mins(1),
     };
-    Cast::start(settings, log, brain, clock, ids)
+    Cast::start(settings, log, brains, clock, ids)
         .await
         .map_err(failed)
 }

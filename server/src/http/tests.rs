@@ -12,7 +12,7 @@ mod sample;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actors::{Cast, CastSettings, SimulatedBrain};
+use actors::{Brains, Cast, CastSettings, SimulatedBrain};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use events::{EventLog as _, SystemClock, SystemIds};
@@ -89,7 +89,7 @@ impl TestHouse {
             ids.clone(),
         )
         .unwrap();
-        let brain = Arc::new(SimulatedBrain::new());
+        let brain = Brains::all(Arc::new(SimulatedBrain::new()));
         let cast = Cast::start(
             cast_settings(&public_url),
             log.clone(),

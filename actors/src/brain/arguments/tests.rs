@@ -28,6 +28,7 @@ fn dice(seed: u64) -> Dice {
     };
     let started_at = events::testing::sample_time();
     let view = TickView {
+        diary: "",
         persona: &persona,
         tick_number: 1,
         seed,

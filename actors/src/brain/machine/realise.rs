@@ -84,6 +84,7 @@ impl<'a> Machine<'a> {
                     intent: Intent::Valid,
                     mistake: None,
                     retry_of: None,
+                    unsent: None,
                 };
                 let tool = tool.name.clone();
                 let (slip, slip_fields) = (None, Vec::new());
@@ -185,6 +186,7 @@ impl<'a> Machine<'a> {
             intent: Intent::Mistake,
             mistake: Some(slip.mistake.name().to_owned()),
             retry_of: None,
+            unsent: None,
         };
         attempt.slip = Some(slip.mistake);
         attempt.slip_fields = slip.fields;

@@ -31,6 +31,7 @@ impl Machine<'_> {
         } else {
             again.call = PlannedCall {
                 retry_of: Some(call_id.clone()),
+                unsent: None,
                 ..attempt.call.clone()
             };
         }

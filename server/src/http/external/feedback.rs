@@ -183,6 +183,11 @@ fn event(feedback: &Feedback) -> Event {
         source: RatingSource::External,
         friction: None,
         rubric_version: RUBRIC_VERSION,
+        unsupported: None,
+        brain: None,
+        model: None,
+        prompt_version: None,
+        answers: None,
     };
     rated.into()
 }

@@ -55,6 +55,7 @@ pub(super) fn finished(
         errors,
         retries: 0,
         cost_micro_usd: None,
+        resume_at: None,
         finished_at: now,
     };
     Some(finished.into())
