@@ -10,6 +10,7 @@ mod habits;
 mod harvest;
 mod machine;
 mod mistakes;
+mod remember;
 mod schema;
 mod simulated;
 mod temper;
@@ -23,8 +24,10 @@ use events::{CallId, Cause, Intent, PersonaId, RatingAnswers, RatingSource, Tick
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::diary::Diary;
 use crate::digest::ModuleDigest;
 use crate::model::{Conversation, ModelRequest};
+pub use remember::remember;
 pub use simulated::SimulatedBrain;
 
 /// Which brain acts, as `TickStarted` records it.
@@ -175,8 +178,8 @@ pub struct TickView<'a> {
     pub past: &'a [PastCall],
     /// How many more calls this tick may make.
     pub calls_left: u32,
-    /// What the persona's diary tells of earlier ticks; empty before the first.
-    pub diary: &'a str,
+    /// What the persona remembers of earlier ticks; empty before the first.
+    pub diary: &'a Diary,
 }
 
 /// A brain's answer.

@@ -29,6 +29,7 @@ mod brains;
 mod budget;
 mod cadence;
 mod cast;
+mod diary;
 mod digest;
 mod error;
 mod friction;
@@ -50,10 +51,11 @@ mod tick;
 
 pub use brain::{
     Brain, BrainError, BrainIdentity, CallOutcome, Claims, PastCall, PersonaView, PlannedCall, RateStep,
-    RatingDraft, SimulatedBrain, Stars, Step, TickView, ToolInfo, Unsent,
+    RatingDraft, SimulatedBrain, Stars, Step, TickView, ToolInfo, Unsent, remember,
 };
 pub use brains::Brains;
 pub use cadence::{Slot, next_due};
+pub use diary::Diary;
 pub use digest::{ModuleDigest, digest};
 pub use error::CastError;
 pub use friction::{RUBRIC_VERSION, friction, stars_for};

@@ -19,7 +19,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::attribution::Ledger;
-use crate::brain::{Brain, BrainIdentity, PastCall, PersonaView, RateStep, RatingDraft, TickView, ToolInfo};
+use crate::brain::{
+    Brain, BrainIdentity, PastCall, PersonaView, RateStep, RatingDraft, TickView, ToolInfo, remember,
+};
+use crate::diary::Diary;
 use crate::digest::{ModuleDigest, digest};
 use crate::login::log_in;
 use crate::mcp_client::McpSession;
@@ -80,6 +83,7 @@ impl TickOrder {
 #[derive(Debug)]
 struct Facts {
     persona: PersonaView,
+    diary: Diary,
     number: u64,
     seed: u64,
     started_at: Timestamp,
@@ -96,7 +100,7 @@ impl Facts {
             tools,
             past,
             calls_left,
-            diary: "",
+            diary: &self.diary,
         }
     }
 }
@@ -152,7 +156,7 @@ async fn begin<'a>(
     status: &'a watch::Sender<PersonaSnapshot>,
 ) -> Result<Tick<'a>, RecordError> {
     let stood_down = |reason: String| RecordError::Overtaken(reason);
-    let Some(entry) = recover::close_unfinished(stage, &order.persona_id).await? else {
+    let Some((entry, diary)) = recover::close_unfinished(stage, &order.persona_id).await? else {
         return Err(stood_down("the persona is not enrolled any more".to_owned()));
     };
     if order.trigger == TickTrigger::Schedule {
@@ -182,6 +186,7 @@ async fn begin<'a>(
                 system_prompt: who.system_prompt.clone(),
                 module_mix: who.module_mix.clone(),
             },
+            diary,
             number,
             seed: stage.settings.seed,
             started_at: stage.clock.now(),
@@ -273,7 +278,10 @@ impl Tick<'_> {
     async fn act_and_finish(&mut self, session: &McpSession) -> Result<Finished, RecordError> {
         let ending = self.live(session).await?;
         let ratings = self.rate(session, &ending).await?;
-        self.finish(ending, ratings).await
+        let remembered = remember(&self.id, session.tools(), &self.ledger.past());
+        let mut last_words = ratings;
+        last_words.extend(remembered.map(Event::from));
+        self.finish(ending, last_words).await
     }
 
     /// The ratings of what was used, in the tick's own view of things, or why there are none.
@@ -335,9 +343,9 @@ impl Tick<'_> {
         }
     }
 
-    /// Appends the ratings and the tick's end as one commit.
-    async fn finish(&mut self, ending: Ending, ratings: Vec<Event>) -> Result<Finished, RecordError> {
-        let rated = ratings
+    /// Appends ratings and diary and the tick's end as one commit.
+    async fn finish(&mut self, ending: Ending, last_words: Vec<Event>) -> Result<Finished, RecordError> {
+        let rated = last_words
             .iter()
             .filter(|event| matches!(event, Event::Rated(rated) if rated.unsupported.is_none()))
             .count();
@@ -353,7 +361,7 @@ impl Tick<'_> {
             resume_at: ending.resume_at,
             finished_at: self.stage.clock.now(),
         };
-        let mut events = ratings;
+        let mut events = last_words;
         events.push(finished.into());
         self.recorder.append(events).await?;
         Ok((

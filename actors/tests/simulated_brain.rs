@@ -9,11 +9,13 @@
 
 #[path = "simulated_brain/app.rs"]
 mod app;
+#[path = "simulated_brain/days.rs"]
+mod days;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use actors::{
-    Brain as _, CallOutcome, Conversation, ModuleDigest, PastCall, PersonaView, RateStep, RatingDraft,
+    Brain as _, CallOutcome, Conversation, Diary, ModuleDigest, PastCall, PersonaView, RateStep, RatingDraft,
     SimulatedBrain, Step, TickView, ToolInfo, digest, friction, stars_for,
 };
 use catalog::Catalog;
@@ -68,6 +70,28 @@ impl Day {
 }
 
 fn live_with(who: &PersonaView, seed: u64, tools: &[ToolInfo], app: &mut App, calls_max: u32) -> Day {
+    live_one(who, (seed, 1), tools, app, calls_max, &Diary::default())
+}
+
+fn live_tick(
+    who: &PersonaView,
+    seed: u64,
+    number: u64,
+    tools: &[ToolInfo],
+    app: &mut App,
+    diary: &Diary,
+) -> Day {
+    live_one(who, (seed, number), tools, app, CALLS_MAX, diary)
+}
+
+fn live_one(
+    who: &PersonaView,
+    (seed, tick_number): (u64, u64),
+    tools: &[ToolInfo],
+    app: &mut App,
+    calls_max: u32,
+    diary: &Diary,
+) -> Day {
     let brain = SimulatedBrain::new();
     let (mut past, mut steps): (Vec<PastCall>, Vec<Vec<String>>) = (Vec::new(), Vec::new());
     loop {
@@ -75,13 +99,13 @@ fn live_with(who: &PersonaView, seed: u64, tools: &[ToolInfo], app: &mut App, ca
         let started_at = events::testing::sample_time();
         let view = TickView {
             persona: who,
-            tick_number: 1,
+            tick_number,
             seed,
             started_at,
             tools,
             past: &past,
             calls_left,
-            diary: "",
+            diary,
         };
         match block_on(brain.step(&view, &mut Conversation::default())).unwrap() {
             Step::Done { outcome, note } => {
@@ -187,7 +211,7 @@ fn another_seed_another_tick_or_another_persona_is_another_day() {
             tools: &tools,
             past: &[],
             calls_left: 40,
-            diary: "",
+            diary: &Diary::default(),
         };
         format!(
             "{:?}",
@@ -551,7 +575,7 @@ fn every_used_module_is_rated_exactly_once_from_its_own_calls() {
                 tools: &tools,
                 past: &day.past,
                 calls_left: 0,
-                diary: "",
+                diary: &Diary::default(),
             };
             let drafts = drafts(&view, &digests);
             assert_eq!(
@@ -619,7 +643,7 @@ fn notes_are_made_from_counts() {
             tools: &[],
             past,
             calls_left: 0,
-            diary: "",
+            diary: &Diary::default(),
         };
         drafts(&view, &digest(past)).remove(0).verdict
     };

@@ -96,6 +96,8 @@ event_types! {
     Rated v 2;
     /// The rating turn gave nothing usable for a module.
     RatingFailed v 1;
+    /// What a tick leaves to be remembered.
+    DiaryWritten v 1;
     /// A tick ended.
     TickFinished v 2;
     /// A tick was found unfinished after a crash.
@@ -473,6 +475,28 @@ pub struct RatingFailed {
     pub module: String,
     /// Why there is no rating.
     pub reason: String,
+}
+
+/// A thing in the app, by its id. Nothing that it says is kept: that may be encrypted where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownObject {
+    /// The module whose tool showed it.
+    pub module: String,
+    /// What it is, such as `task`.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// See [`Event::DiaryWritten`]. A persona's diary is the fold of these and of its calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiaryWritten {
+    /// The tick.
+    pub tick_id: TickId,
+    /// Things that were made and left open, at most 20.
+    pub made: Vec<KnownObject>,
+    /// Ids of things that were changed, completed or removed, at most 20.
+    pub closed: Vec<String>,
 }
 
 /// How a tick ended.

@@ -179,6 +179,16 @@ pub fn samples() -> Vec<Event> {
             reason: "answer was prose".to_owned(),
         }
         .into(),
+        DiaryWritten {
+            tick_id: tick_id.clone(),
+            made: vec![KnownObject {
+                module: "todo".to_owned(),
+                kind: "task".to_owned(),
+                id: "018f0000-0000-7000-8000-000000000008".to_owned(),
+            }],
+            closed: vec!["018f0000-0000-7000-8000-000000000009".to_owned()],
+        }
+        .into(),
         TickFinished {
             tick_id: tick_id.clone(),
             outcome: TickOutcome::Completed,

@@ -194,7 +194,7 @@ fn fold_event(set: &mut WorkingSet, place: &Place<'_>, event: &Event) -> Result<
         Event::CallEnded(ended) => calls::ended(set, place, ended),
         Event::RecordChanged(changed) => records::changed(set, place, changed),
         // What a model request cost is summed up by its tick; a table of its own comes with the model brains.
-        Event::ModelAsked(_) | Event::ModelCalled(_) | Event::Unknown(_) => Ok(()),
+        Event::ModelAsked(_) | Event::ModelCalled(_) | Event::DiaryWritten(_) | Event::Unknown(_) => Ok(()),
     }
 }
 

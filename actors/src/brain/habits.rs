@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::dice::{Dice, Origin};
+use super::remember::takes_an_id;
 use super::temper::Temper;
 use super::{TickView, ToolInfo};
 
@@ -48,12 +49,13 @@ pub(super) fn act_of(tool: &ToolInfo) -> Act {
     let is = |verbs: &[&str]| verbs.contains(&verb.as_str());
     if tool.read_only {
         Act::Browse
+    } else if is(&CREATE_VERBS) {
+        // Before the next: a tool that says nothing of itself counts as one that may destroy.
+        Act::Create
     } else if tool.destructive || is(&CLEAN_UP_VERBS) {
         Act::CleanUp
     } else if is(&READ_VERBS) {
         Act::Browse
-    } else if is(&CREATE_VERBS) {
-        Act::Create
     } else {
         Act::Change
     }
@@ -90,15 +92,39 @@ pub(super) fn modules(tick: &TickView<'_>, temper: &Temper, origin: Origin) -> (
         });
         drawn.push(weights.remove(at.unwrap_or(0)).0.to_owned());
     }
+    // Whoever left something open comes back to it first.
+    if let Some(at) = resumed(tick).and_then(|open| drawn.iter().position(|module| *module == open)) {
+        let module = drawn.remove(at);
+        drawn.insert(0, module);
+    }
     let others = drawn.split_off(wanted.min(drawn.len()));
     (drawn, others)
 }
 
-/// The goals for `modules`.
-pub(super) fn plan(modules: &[String], temper: &Temper, origin: Origin) -> Plan {
+/// The module of the newest thing that was left open on another day and that can be changed.
+pub(super) fn resumed(tick: &TickView<'_>) -> Option<String> {
+    let can_change = |module: &str| {
+        let mut tools = tick.tools.iter().filter(|tool| tool.module == module);
+        tools.any(|tool| act_of(tool) == Act::Change && takes_an_id(tool))
+    };
+    let open = tick.diary.open().iter().rev();
+    open.map(|known| known.module.as_str())
+        .find(|module| can_change(module))
+        .map(str::to_owned)
+}
+
+/// The goals for `modules`; what was left open in `resumed` is seen to before anything else there.
+pub(super) fn plan(modules: &[String], resumed: Option<&str>, temper: &Temper, origin: Origin) -> Plan {
     let mut routines: Vec<Plan> = modules
         .iter()
-        .map(|module| routine(module, temper, &mut origin.dice(&format!("routine {module}"))))
+        .map(|module| {
+            let mut plan = routine(module, temper, &mut origin.dice(&format!("routine {module}")));
+            if resumed == Some(module) {
+                let (module, act) = (module.clone(), Act::Change);
+                plan.push_front(vec![Goal { module, act }]);
+            }
+            plan
+        })
         .collect();
     let mut plan = Plan::new();
     let Some(forget_chance) = temper.hops else {

@@ -1,5 +1,6 @@
 //! Objects the persona has seen in this tick's results, by id.
 
+use events::KnownObject;
 use serde_json::Value;
 
 /// One id a result has shown.
@@ -15,6 +16,8 @@ pub(super) struct SeenObject {
     is_whole: bool,
     /// The persona made it in this tick.
     pub(super) is_own: bool,
+    /// The persona made it in an earlier tick, and left it open.
+    pub(super) is_from_before: bool,
 }
 
 /// Every object seen so far, in the order of first sight.
@@ -27,6 +30,30 @@ impl Harvest {
     /// Takes in the result of a tool of `module`; with `is_own`, the whole objects in it were just created.
     pub(super) fn take(&mut self, module: &str, result: &Value, is_own: bool) {
         self.walk(module, result, "", true, is_own);
+    }
+
+    /// Takes in what the persona remembers to have left open.
+    pub(super) fn remember(&mut self, known: &KnownObject) {
+        self.note(SeenObject {
+            id: known.id.clone(),
+            kind: known.kind.clone(),
+            module: known.module.clone(),
+            is_whole: true,
+            is_own: false,
+            is_from_before: true,
+        });
+    }
+
+    /// What the persona made.
+    pub(super) fn own(&self) -> impl Iterator<Item = KnownObject> {
+        self.seen
+            .iter()
+            .filter(|object| object.is_own)
+            .map(|object| KnownObject {
+                module: object.module.clone(),
+                kind: object.kind.clone(),
+                id: object.id.clone(),
+            })
     }
 
     /// Drops an object that is gone.
@@ -61,6 +88,7 @@ impl Harvest {
                             module: module.to_owned(),
                             is_whole: is_itself,
                             is_own: is_itself && is_own,
+                            is_from_before: false,
                         });
                     }
                 }

@@ -84,8 +84,13 @@ impl<'a> Machine<'a> {
         let origin = Origin::of(tick);
         let temper = temper::of(&tick.persona.archetype);
         let (mut modules, others) = habits::modules(tick, temper, origin);
-        let plan = habits::plan(&modules, temper, origin);
+        let resumed = habits::resumed(tick);
+        let plan = habits::plan(&modules, resumed.as_deref(), temper, origin);
         modules.extend(others);
+        let mut harvest = Harvest::default();
+        for known in tick.diary.open() {
+            harvest.remember(known);
+        }
         Self {
             tick,
             temper,
@@ -95,7 +100,7 @@ impl<'a> Machine<'a> {
             plan,
             retries: VecDeque::new(),
             in_flight: Vec::new(),
-            harvest: Harvest::default(),
+            harvest,
             used: BTreeSet::new(),
             created: BTreeMap::new(),
             given_up: BTreeSet::new(),

@@ -6,6 +6,7 @@ use events::{
     Commit, CommitId, Event, ExpectedSeq, LogError, PersonaId, Rejection, StreamSeq, Subject, TickId,
 };
 
+use crate::diary::Diary;
 use crate::roster::{self, RosterEntry};
 use crate::stage::Stage;
 
@@ -33,11 +34,11 @@ impl From<LogError> for RecordError {
     }
 }
 
-/// A persona as its subject tells it now; `None` when it is not enrolled.
+/// A persona as its subject tells it now, and what it remembers; `None` when it is not enrolled.
 pub(crate) async fn fold_subject(
     stage: &Stage,
     persona_id: &PersonaId,
-) -> Result<Option<RosterEntry>, LogError> {
+) -> Result<Option<(RosterEntry, Diary)>, LogError> {
     let subject = Subject::Persona(persona_id.clone());
     let commits = stage
         .within(ANSWER_WITHIN, stage.log.read_subject(&subject))
@@ -47,7 +48,14 @@ pub(crate) async fn fold_subject(
                 "reading a persona's subject took too long".to_owned(),
             ))
         })?;
-    Ok(commits.iter().fold(None, roster::fold))
+    let mut diary = Diary::default();
+    for recorded in &commits {
+        diary.fold(recorded);
+    }
+    Ok(commits
+        .iter()
+        .fold(None, roster::fold)
+        .map(|entry| (entry, diary)))
 }
 
 /// Appends what happens in one tick.
@@ -148,7 +156,7 @@ impl<'a> Recorder<'a> {
     /// The subject's end, if what was written in between leaves the tick ours: a revision by the admin API does, an
     /// erasure or another runner's tick does not.
     async fn still_ours(&self) -> Result<StreamSeq, RecordError> {
-        let Some(entry) = fold_subject(self.stage, &self.persona_id).await? else {
+        let Some((entry, _)) = fold_subject(self.stage, &self.persona_id).await? else {
             return Err(RecordError::Overtaken("the persona was erased".to_owned()));
         };
         if entry.unfinished.is_none_or(|open| open.tick_id != self.tick_id) {

@@ -6,13 +6,15 @@ use events::{
 };
 
 use super::record::{ANSWER_WITHIN, RecordError, fold_subject};
+use crate::diary::Diary;
 use crate::roster::{RosterEntry, UnfinishedTick};
 use crate::stage::Stage;
 
 /// Tries of a guarded append whose subject keeps moving.
 const TRIES_MAX: u32 = 5;
 
-/// Closes the persona's unfinished tick, if it has one, and returns the persona as it is then. Calls without an
+/// Closes the persona's unfinished tick, if it has one, and returns the persona as it is then with what it
+/// remembers. Calls without an
 /// outcome stay unknown; none is sent again.
 ///
 /// Whoever calls this knows that the tick does not run any more in this process, and takes it that no other process
@@ -20,13 +22,13 @@ const TRIES_MAX: u32 = 5;
 pub(crate) async fn close_unfinished(
     stage: &Stage,
     persona_id: &PersonaId,
-) -> Result<Option<RosterEntry>, RecordError> {
+) -> Result<Option<(RosterEntry, Diary)>, RecordError> {
     for _ in 0..TRIES_MAX {
-        let Some(entry) = fold_subject(stage, persona_id).await? else {
+        let Some((entry, diary)) = fold_subject(stage, persona_id).await? else {
             return Ok(None);
         };
         let Some(open) = &entry.unfinished else {
-            return Ok(Some(entry));
+            return Ok(Some((entry, diary)));
         };
         let id = CommitId::derived(&["interrupted", &stage.runner, open.tick_id.as_str()]);
         let events = vec![interrupted(
@@ -51,7 +53,7 @@ pub(crate) async fn close_unfinished(
 /// Records that the persona stays down, together with the end of what it left unfinished.
 pub(crate) async fn halt(stage: &Stage, halted: PersonaHalted) -> Result<(), RecordError> {
     for _ in 0..TRIES_MAX {
-        let Some(entry) = fold_subject(stage, &halted.persona_id).await? else {
+        let Some((entry, _)) = fold_subject(stage, &halted.persona_id).await? else {
             return Ok(());
         };
         if entry.halted.is_some() {

@@ -572,3 +572,39 @@ async fn personas_may_have_brains_of_their_own() {
     );
     house.cast.stop(SOON).await;
 }
+
+#[tokio::test]
+async fn the_second_day_begins_with_what_the_first_one_left() {
+    let fake = FakeModel::start(FakeApi::Anthropic).await;
+    let made = "018f0000-0000-7000-8000-00000000000a";
+    fake.then(Reply::call([(
+        "a",
+        "todo__create",
+        json!({"id": made, "title": "Geheim: Milch"}),
+    )]));
+    fake.then(Reply::say("Done."));
+    fake.then(ratings(&[rating("todo", 4, &["c1"], &[])]));
+    let house = house_of(&fake, FakeApi::Anthropic).await;
+    let anna = house.enrol("anna").await;
+    house.tick(&anna).await;
+    let story = house.story(&anna);
+    let written = story.iter().find_map(|event| match event {
+        Event::DiaryWritten(written) => Some(written.clone()),
+        _ => None,
+    });
+    assert_eq!(written.unwrap().made[0].id, made);
+    assert!(!format!("{story:?}").contains("Geheim"), "ids alone");
+
+    house.tick(&anna).await;
+    let request = fake.requests().pop().unwrap();
+    let told = request["messages"][0]["content"][0]["text"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(told.contains(made) && told.contains("visit 1 on"), "{told}");
+    assert!(
+        !request["system"].as_str().unwrap().contains(made),
+        "what is cached stays the same"
+    );
+    house.cast.stop(SOON).await;
+}

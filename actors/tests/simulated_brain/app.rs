@@ -66,6 +66,11 @@ impl App {
         }
     }
 
+    /// Gives out ids from there on, as another database would.
+    pub(crate) fn ids_from(&mut self, first: u128) {
+        self.made = first;
+    }
+
     /// Puts an object there that nobody in this tick has made.
     pub(crate) fn stock(&mut self, module: &str, title: &str) {
         let mut fields = Map::new();

@@ -100,6 +100,7 @@ impl<'a> Wanted<'a> {
             | Event::CallRefused(_)
             | Event::ModelAsked(_)
             | Event::ModelCalled(_)
+            | Event::DiaryWritten(_)
             | Event::Unknown(_) => {}
         }
     }

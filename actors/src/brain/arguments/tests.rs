@@ -28,7 +28,7 @@ fn dice(seed: u64) -> Dice {
     };
     let started_at = events::testing::sample_time();
     let view = TickView {
-        diary: "",
+        diary: &crate::diary::Diary::default(),
         persona: &persona,
         tick_number: 1,
         seed,

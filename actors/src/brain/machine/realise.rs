@@ -219,7 +219,12 @@ impl IdSource for Targets<'_> {
             .candidates(&self.tool.module, field)
             .into_iter()
             .filter(is_fresh);
-        let (own, others): (Vec<_>, Vec<_>) = objects.partition(|object| object.is_own);
+        let (before, objects): (Vec<_>, Vec<_>) = objects.partition(|object| object.is_from_before);
+        if !self.is_own_only && !before.is_empty() {
+            // What was begun on another day comes before anything of today.
+            return dice.pick(&before).map(|object| object.id.clone());
+        }
+        let (own, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(|object| object.is_own);
         let from = if self.is_own_only || others.is_empty() || (!own.is_empty() && dice.chance(OWN_CHANCE)) {
             own
         } else {
