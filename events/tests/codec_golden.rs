@@ -89,29 +89,37 @@ const RATED_0: Upcaster = Upcaster {
     },
 };
 
+/// The step from version 1 as it is: it only added what may be absent.
+const RATED_1: Upcaster = Upcaster {
+    type_name: "Rated",
+    from: 1,
+    raise: |data| data,
+};
+
 #[test]
 fn data_of_an_older_version_is_raised_to_the_present_one_before_it_is_read() {
     let old = fs::read_to_string(golden_dir().join("older/Rated.v0.json")).unwrap();
-    let raised = read_raised(&old, &[RATED_0]).unwrap();
+    let raised = read_raised(&old, &[RATED_0, RATED_1]).unwrap();
     let mut expected = samples()
         .into_iter()
         .find(|event| event.type_name() == "Rated")
         .unwrap();
     if let Event::Rated(rated) = &mut expected {
         rated.friction = None;
+        (rated.brain, rated.prompt_version) = (None, None);
     }
     assert_eq!(raised, expected);
     // Written again it is of the present version.
     let written = serde_json::to_value(&raised).unwrap();
     assert_eq!(
         (&written["v"], &written["data"]["rating"]),
-        (&1.into(), &4.into())
+        (&2.into(), &4.into())
     );
     assert_eq!(serde_json::from_value::<Event>(written).unwrap(), raised);
 
     let refused = read_raised(&old, &[]).unwrap_err();
     assert_eq!(refused.to_string(), "Rated v0 has no upcaster");
-    let missed = read_raised(&old.replace("stars", "moons"), &[RATED_0]).unwrap_err();
+    let missed = read_raised(&old.replace("stars", "moons"), &[RATED_0, RATED_1]).unwrap_err();
     assert!(
         missed.to_string().starts_with("data of Rated v0 is not readable"),
         "{missed}"
