@@ -13,7 +13,7 @@ use super::*;
 fn life(who: &PersonaView, seed: u64, days: u64, ids_from: u128) -> (Vec<String>, Vec<Day>) {
     let mut app = App::new(Manners::Helpful);
     app.ids_from(ids_from);
-    let (mut diary, mut seen, mut lines, mut lived) =
+    let (mut diary, mut known, mut lines, mut lived) =
         (Diary::default(), BTreeMap::new(), Vec::new(), Vec::new());
     for number in 1..=days {
         let day = live_tick(who, seed, number, &tools(), &mut app, &diary);
@@ -25,8 +25,8 @@ fn life(who: &PersonaView, seed: u64, days: u64, ids_from: u128) -> (Vec<String>
             let mut arguments = call.arguments.to_string();
             for text in texts(&call.arguments) {
                 if let Ok(id) = text.parse::<uuid::Uuid>() {
-                    let next = seen.len();
-                    let name = seen.entry(id).or_insert_with(|| format!("id-{next}"));
+                    let next = known.len();
+                    let name = known.entry(id).or_insert_with(|| format!("id-{next}"));
                     arguments = arguments.replace(&text, name);
                 }
             }
