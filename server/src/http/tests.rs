@@ -12,7 +12,7 @@ mod sample;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actors::{Brains, Cast, CastSettings, SimulatedBrain};
+use actors::{Brains, Cast, CastSettings, ModelLimits, SimulatedBrain};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use events::{EventLog as _, SystemClock, SystemIds};
@@ -307,6 +307,7 @@ fn identity_settings(dir: &std::path::Path, public_url: &str) -> IdentitySetting
 
 fn cast_settings(base_url: &str) -> CastSettings {
     CastSettings {
+        model: ModelLimits::default(),
         base_url: base_url.to_owned(),
         seed_secret: SecretString::from(catalog::DEVELOPMENT_SEED_SECRET),
         concurrency: 2,
