@@ -103,12 +103,12 @@ pub(crate) fn fold_delivery(set: &mut WorkingSet, delivery: &Delivery) -> Result
 /// Notes that `delivery` could not be folded.
 pub(crate) fn park(set: &mut WorkingSet, delivery: &Delivery, stage: Stage, reason: &str) {
     let subject = delivery.subject();
+    // Not the reason: it may quote what was written, and the program's log outlives an erasure.
     tracing::warn!(
         stream.seq = delivery.seq().0,
         subject,
         stage = stage.as_str(),
-        reason,
-        "a commit was parked"
+        "a commit was parked; `dramatis parked list` says why"
     );
     set.parked.put(Parked {
         seq: bigint(delivery.seq().0),

@@ -303,7 +303,7 @@ impl Scratch {
                 HaltCause::TooManyParked,
                 format!(
                     "{} of the commits up to {} cannot be folded, which is more than a few bad ones; the live tables stand \
-                 as they were. Find out why before folding again: the reasons are in the program's log",
+                 as they were. Find out why before folding again: the reasons are in the table parked_events of the copy that was begun",
                     self.parked,
                     self.seq()
                 ),

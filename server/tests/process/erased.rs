@@ -4,10 +4,12 @@ mod canaries;
 mod life;
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{Up, events, json, run};
+use crate::common::{Up, events, json, log_of, run};
+use ::events::EventLog as _;
 use canaries::{Canaries, files_with, rows_of};
 use life::{live, post_persona};
 use testkit::wait_until_async;
@@ -134,4 +136,78 @@ fn files_of(around: &Path, canaries: &Canaries) -> Vec<std::path::PathBuf> {
         .all()
         .flat_map(|(_, canary)| files_with(around, canary))
         .collect()
+}
+
+/// An outcome of a call that was never made, whose id is a canary: it is parked with that id in its reason.
+async fn park(up: &Up, persona: &life::Persona, canaries: &Canaries) {
+    let returned = ::events::ToolReturned {
+        tick_id: "never".parse().unwrap(),
+        call_id: canaries.of("call").parse().unwrap(),
+        latency_ms: None,
+        result_bytes: 0,
+    };
+    let subject = ::events::Subject::Persona(persona.id.parse().unwrap());
+    let commit = ::events::Commit::new(
+        ::events::CommitId::derived(&["parked", &persona.id]),
+        subject,
+        ::events::testing::sample_time(),
+        vec![returned.into()],
+    );
+    let appended = log_of(up).await.append(&commit, ::events::ExpectedSeq::Any).await;
+    let seq = appended.unwrap().unwrap().seq;
+    let is_parked = wait_until_async(SOON, || async {
+        let listed = json(&up.data, &["parked", "list", "--json"]);
+        listed.as_array().unwrap().iter().any(|row| row["seq"] == seq.0)
+    });
+    assert!(
+        is_parked.await,
+        "{}",
+        json(&up.data, &["parked", "list", "--json"])
+    );
+}
+
+/// What a rebuild that is killed before its swap leaves: the tables once more, beside the tables.
+fn leave_a_copy(data: &Path, canaries: &Canaries) {
+    for suffix in ["", "-wal"] {
+        let (from, to) = ("dramatis.sqlite", "dramatis.sqlite.rebuild-999");
+        let copied = std::fs::copy(
+            data.join(format!("{from}{suffix}")),
+            data.join(format!("{to}{suffix}")),
+        );
+        assert!(copied.unwrap() > 0);
+    }
+    let found = files_with(data, canaries.of("name"));
+    let is_left = found
+        .iter()
+        .any(|file| file.to_string_lossy().contains(".rebuild-"));
+    assert!(is_left, "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_an_erased_persona_is_in_what_a_killed_rebuild_left_nor_parked_nor_in_a_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let up = Up::start(&data);
+    let (canaries, others) = (Canaries::new("gone"), Canaries::new("stays"));
+    let gone = live(&up, &canaries).await;
+    let stays = live(&up, &others).await;
+    park(&up, &gone, &canaries).await;
+    json(&data, &["rebuild", "--until", "20", "--json"]);
+    leave_a_copy(&data, &canaries);
+    let before = rows_of(&data, &stays);
+
+    gone.delete(&up).await;
+    assert_is_gone(dir.path(), &canaries, "once it is answered");
+    assert_eq!(json(&data, &["parked", "list", "--json"]), serde_json::json!([]));
+    assert_eq!(up.stop(), Some(0));
+
+    let backup = dir.path().join("backup");
+    let copied = Command::new("cp").args([&"-r".into(), &data, &backup]).status();
+    assert!(copied.unwrap().success());
+    assert_is_gone(&backup, &canaries, "in a backup taken afterwards");
+    let rebuilt = json(&backup, &["rebuild", "--json"]);
+    assert_eq!(rebuilt["resumed_from"], 0, "nothing was left to go on with");
+    assert_eq!(run(&backup, &["verify"]).status.code(), Some(0));
+    assert_is_gone(&backup, &canaries, "after a rebuild of the backup");
+    assert_same(&before, &rows_of(&backup, &stays));
 }

@@ -19,3 +19,4 @@ mod rebuilds;
 mod refusals;
 mod seed_and_cleanup;
 mod tampered;
+mod two_houses;
