@@ -8,6 +8,7 @@ use events::SystemClock;
 use crate::api_client::ApiClient;
 use crate::commands::accounts::AccountsCommand;
 use crate::commands::audit::AuditCommand;
+use crate::commands::bridge::McpCommand;
 use crate::commands::cleanup::CleanupArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::demo::DemoArgs;
@@ -21,8 +22,8 @@ use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::{
-    accounts, audit, cleanup, config, demo, doctor, events as log_events, mounts, parked, personas, policy,
-    rebuild, seed, tick, token, up, verify,
+    accounts, audit, bridge, cleanup, config, demo, doctor, events as log_events, mounts, parked, personas,
+    policy, rebuild, seed, tick, token, up, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -72,6 +73,9 @@ enum Command {
     /// What may be called by whom, and what other rules would have decided
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// MCP for clients that only speak over standard input and output
+    #[command(subcommand)]
+    Mcp(McpCommand),
     /// Servers mounted behind the gateway, and their tools
     #[command(subcommand)]
     Mounts(MountsCommand),
@@ -97,7 +101,7 @@ enum Command {
 impl Command {
     fn wants_json(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Accounts(_) => false,
+            Self::Up(_) | Self::Accounts(_) | Self::Mcp(_) => false,
             Self::Demo(args) => args.json,
             Self::Seed(args) => args.api.json,
             Self::Cleanup(args) => args.api.json,
@@ -169,6 +173,7 @@ impl Cli {
             Command::Verify { .. } => verify::run(&settings, clock, out).await,
             Command::Audit(command) => audit::run(&command, &settings, out).await,
             Command::Policy(command) => policy::run(&command, &settings, clock, out).await,
+            Command::Mcp(command) => bridge::run(command, &settings, clock).await,
             Command::Mounts(command) => mounts::run(&command, &settings, out),
             Command::Parked(command) => parked::run(&command, &settings, clock, out).await,
             Command::Token(args) => token::run(&args, &settings, clock, out).await,

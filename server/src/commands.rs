@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod bridge;
 pub(crate) mod cleanup;
 pub(crate) mod config;
 pub(crate) mod demo;

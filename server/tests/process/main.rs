@@ -18,5 +18,6 @@ mod postgres;
 mod rebuilds;
 mod refusals;
 mod seed_and_cleanup;
+mod snippets;
 mod tampered;
 mod two_houses;
