@@ -82,13 +82,13 @@ fn runtime() -> tokio::runtime::Runtime {
 fn whatever_is_done_in_whatever_order_the_tables_are_the_fold_of_the_log() {
     let runtime = runtime();
     let config = ProptestConfig {
-        cases: 12,
+        cases: 5,
         failure_persistence: None,
         max_shrink_iters: 60,
         ..ProptestConfig::default()
     };
     TestRunner::new(config)
-        .run(&prop::collection::vec(op(), 1..24), |ops| {
+        .run(&prop::collection::vec(op(), 1..16), |ops| {
             runtime.block_on(simulate(&ops))
         })
         .unwrap();
