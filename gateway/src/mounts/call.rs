@@ -3,7 +3,7 @@
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, ErrorData, InputRequest,
-    InputRequiredResult, InputResponses, ServerRequest, ServerResult,
+    InputRequiredResult, InputResponses, ResultType, ServerRequest, ServerResult,
 };
 use rmcp::service::RequestContext;
 use serde_json::Value;
@@ -35,7 +35,11 @@ pub(super) async fn through(
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
         let answer = mount.ask(request, &context.principal, asked, may_repeat).await;
         let needed = match answer.map_err(|error| failed(mount, error))? {
-            Ok(ServerResult::CallToolResult(result)) => return Ok(done(CallToolResponse::Complete(result))),
+            Ok(ServerResult::CallToolResult(mut result)) => {
+                // A server of the earlier era does not say so, and clients of the later one insist on it.
+                result.result_type.get_or_insert(ResultType::COMPLETE);
+                return Ok(done(CallToolResponse::Complete(result)));
+            }
             Ok(ServerResult::CreateTaskResult(task)) => return Ok(done(CallToolResponse::Task(task))),
             Ok(ServerResult::InputRequiredResult(needed)) => needed,
             Ok(_) => {
