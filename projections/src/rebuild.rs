@@ -127,6 +127,7 @@ async fn fold_and_swap(
     folding: &mut Folding<'_>,
     tables: &Tables,
 ) -> Result<RebuildReport, FoldError> {
+    let mut chain = None;
     for _ in 0..CATCH_UPS_MAX {
         let state = folding.log.state().await?;
         scratch.fold_until(folding, state.last_seq).await?;
@@ -147,15 +148,20 @@ async fn fold_and_swap(
                 .next_after(scratch.seq())
                 .await?
                 .is_none_or(|next| next.seq() > live_seq);
-        // Before the swap, which takes the log for what it is and replaces the seals by its own.
         let live = live.filter(|_| is_reached);
-        let chain = held_against_seals(scratch, folding.log, tables, live.as_ref()).await?;
-        scratch.tables().shrink_writer().await?;
-        let (is_done, checksums) =
-            tokio::join!(swap(tables, scratch, live.as_ref()), scratch.tables().checksums());
-        if is_done? {
-            return Ok(report(scratch, checksums?, None, chain));
+        let Some(found) = chain.take() else {
+            // Before the swap, which takes the log for what it is and replaces the seals by its own. It takes a while, in
+            // which the live tables go on; so the copy catches up again.
+            if is_reached {
+                chain = Some(held_against_seals(scratch, folding.log, tables, live.as_ref()).await?);
+                scratch.tables().shrink_writer().await?;
+            }
+            continue;
+        };
+        if swap(tables, scratch, live.as_ref()).await? {
+            return Ok(report(scratch, scratch.tables().checksums().await?, None, found));
         }
+        chain = Some(found);
     }
     Err(FoldError::Retry {
         reason: "the live tables keep getting ahead of the copy; try again when there is less to do"
