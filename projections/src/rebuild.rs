@@ -141,6 +141,8 @@ async fn fold_and_swap(
         // A checkpoint on another log is no place to catch up with: it is what the rebuild is to mend. Nor is one
         // with nothing before it that could still be folded.
         let live_seq = Checkpoint::seq_of(live.as_ref());
+        // Asked again: to what the log was when folding began, live tables that went on would look like those of another.
+        let state = folding.log.state().await?;
         let is_reached = live_seq <= scratch.seq()
             || fork::find(folding.log, live.as_ref(), &state).await?.is_some()
             || folding
