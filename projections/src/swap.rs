@@ -7,7 +7,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::database::{Db, query, query_text, sqlite};
 use crate::error::FoldError;
 use crate::location::Location;
-use crate::row::Row as _;
+use crate::row::{FoldedTable, Row as _};
 use crate::schema::FOLDED_TABLES;
 use crate::scratch::Scratch;
 use crate::scratch::indexes::drop_secondary;
@@ -18,7 +18,7 @@ use crate::tables::Tables;
 const SWAP_CACHE: &str = "-16384";
 /// The table that says how far the others are.
 const CHECKPOINTS: &str = "projection_checkpoints";
-const SEAL_COLUMNS: [&str; 2] = ["block", "seals"];
+const CHECKPOINT_KEY: &[&str] = &["name"];
 const CHECKPOINT_COLUMNS: &[&str] = &["name", "seq", "commit_id", "stream_name", "stream_created"];
 
 /// Names of live tables and copy within one connection.
@@ -34,10 +34,9 @@ pub(crate) async fn swap(
     scratch: &Scratch,
     reached: Option<&Checkpoint>,
 ) -> Result<bool, FoldError> {
-    let live_location = live.location();
-    match (live_location, scratch.tables().location()) {
-        (Location::File(live), Location::File(copy)) => {
-            let mut connection = sqlite::options(live)
+    match (live.location(), scratch.tables().location()) {
+        (Location::File(file), Location::File(copy)) => {
+            let mut connection = sqlite::options(file)
                 .pragma("cache_size", SWAP_CACHE)
                 .connect()
                 .await?;
@@ -51,18 +50,15 @@ pub(crate) async fn swap(
                 copy: "copy",
             };
             let mut db = Db::Sqlite(&mut transaction);
-            let is_done = if checkpoint::read(&mut db).await?.is_none() {
-                fill(&mut db, live_location, &names).await?;
-                true
-            } else {
-                replace(&mut db, &names, scratch, reached).await?
-            };
+            let is_done = replace(&mut db, &names, live, scratch, reached).await?;
             transaction.commit().await?;
             connection.close().await?;
             Ok(is_done)
         }
-        (Location::Schema { server, schema: live }, Location::Schema { schema: copy, .. }) => {
-            let mut connection = crate::database::postgres::within(server, live).connect().await?;
+        (Location::Schema { server, schema }, Location::Schema { schema: copy, .. }) => {
+            let mut connection = crate::database::postgres::within(server, schema)
+                .connect()
+                .await?;
             let mut transaction = connection.begin().await?;
             let mut db = Db::Postgres(&mut transaction);
             // Readers go on; whoever folds waits here, before it has written anything.
@@ -74,8 +70,8 @@ pub(crate) async fn swap(
                     .execute(&mut db)
                     .await?;
             }
-            let names = Names { live, copy };
-            let is_done = replace(&mut db, &names, scratch, reached).await?;
+            let names = Names { live: schema, copy };
+            let is_done = replace(&mut db, &names, live, scratch, reached).await?;
             transaction.commit().await?;
             connection.close().await?;
             Ok(is_done)
@@ -89,6 +85,7 @@ pub(crate) async fn swap(
 async fn replace(
     db: &mut Db<'_>,
     names: &Names<'_>,
+    live: &Tables,
     scratch: &Scratch,
     reached: Option<&Checkpoint>,
 ) -> Result<bool, FoldError> {
@@ -97,28 +94,35 @@ async fn replace(
     if is_ahead && now.as_ref() != reached {
         return Ok(false);
     }
-    for table in FOLDED_TABLES {
-        let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-        replace_table(db, names, table.name, table.key, &columns).await?;
+    // On Postgres readers would wait for as long as the indexes are away.
+    if now.is_none() && matches!(db, Db::Sqlite(_)) {
+        fill(db, names, live.location()).await?;
+    } else {
+        for (table, key, columns) in swapped() {
+            replace_table(db, names, table, key, &columns).await?;
+        }
     }
-    let seals = SealBlock::TABLE;
-    replace_table(db, names, seals.name, seals.key, &SEAL_COLUMNS).await?;
-    replace_table(db, names, CHECKPOINTS, &["name"], CHECKPOINT_COLUMNS).await?;
     checkpoint::moved_by_rebuild(db).await?;
     Ok(true)
 }
 
+/// Name, key and columns of every table that is swapped.
+fn swapped() -> impl Iterator<Item = (&'static str, &'static [&'static str], Vec<&'static str>)> {
+    const SEALS: FoldedTable = SealBlock::TABLE;
+    let folded = FOLDED_TABLES.iter().chain([&SEALS]).map(|table| {
+        let columns = table.columns.iter().map(|column| column.name);
+        (table.name, table.key, columns.collect())
+    });
+    folded.chain([(CHECKPOINTS, CHECKPOINT_KEY, CHECKPOINT_COLUMNS.to_vec())])
+}
+
 /// Fills live tables that nothing was ever folded into.
-async fn fill(db: &mut Db<'_>, live: &Location, names: &Names<'_>) -> Result<(), FoldError> {
+async fn fill(db: &mut Db<'_>, names: &Names<'_>, live: &Location) -> Result<(), sqlx::Error> {
     let indexes = drop_secondary(db, live).await?;
-    for table in FOLDED_TABLES {
-        let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-        insert_all(db, names, table.name, &columns).await?;
+    for (table, _, columns) in swapped() {
+        insert_all(db, names, table, &columns).await?;
     }
-    insert_all(db, names, SealBlock::TABLE.name, &SEAL_COLUMNS).await?;
-    insert_all(db, names, CHECKPOINTS, CHECKPOINT_COLUMNS).await?;
-    indexes.create(db).await?;
-    Ok(checkpoint::moved_by_rebuild(db).await?)
+    indexes.create(db).await
 }
 
 async fn insert_all(
