@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ids::{CallId, PersonaId, RecordId, RequestId, SessionId, SpaceId, TickId, UserId};
+use crate::ids::{CallId, DeployName, PersonaId, RecordId, RequestId, SessionId, SpaceId, TickId, UserId};
 
 /// Characters of an error text kept in [`ToolFailed`] and [`TickInterrupted`].
 pub const ERROR_CHARS_MAX: usize = 500;
@@ -114,6 +114,8 @@ event_types! {
     CallEnded v 1;
     /// App data was written through a tool or the sync protocol.
     RecordChanged v 1;
+    /// The app was deployed anew.
+    DeployMarked v 1;
 }
 
 /// An event of a type this binary does not know.
@@ -734,6 +736,19 @@ pub struct RecordChanged {
     pub call_id: Option<CallId>,
     /// When.
     pub changed_at: Timestamp,
+}
+
+/// See [`Event::DeployMarked`]. One name marks one deployment: it has a subject of its own, and the log's guard refuses
+/// a second one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployMarked {
+    /// What the operator calls it, such as a version.
+    pub name: DeployName,
+    /// What it brought, at most [`NOTES_CHARS_MAX`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When it went live.
+    pub deployed_at: Timestamp,
 }
 
 /// `text` cut to at most `chars_max` characters, marked with `…` when something is missing.

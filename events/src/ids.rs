@@ -113,6 +113,8 @@ string_ids! {
     RecordId: "record id";
     /// An MCP session as the gateway's records name it. It is not the bearer handle on the wire.
     SessionId: "session id";
+    /// A deployment of the app, by the name its operator gave it.
+    DeployName: "deploy name";
 }
 
 impl From<PersonaId> for UserId {

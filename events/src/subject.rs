@@ -6,11 +6,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::ids::{PersonaId, SpaceId, UserId};
+use crate::ids::{DeployName, PersonaId, SpaceId, UserId};
 
 /// The subjects the stream listens on.
-pub(crate) const STREAM_SUBJECTS: [&str; 3] =
-    ["dramatis.persona.*", "dramatis.record.*", "dramatis.session.*"];
+pub(crate) const STREAM_SUBJECTS: [&str; 4] = [
+    "dramatis.persona.*",
+    "dramatis.record.*",
+    "dramatis.session.*",
+    "dramatis.deploy.*",
+];
 
 /// Where persona and session commits are repeated for live dashboards. Records are not.
 pub(crate) const LIVE_PREFIX: &str = "dramatis.live";
@@ -24,6 +28,8 @@ pub enum Subject {
     Record(SpaceId),
     /// MCP sessions and refusals of one user; written by the gateway.
     Session(UserId),
+    /// One deployment of the app; written by its operator, once.
+    Deploy(DeployName),
 }
 
 /// What the text of every chained subject begins with.
@@ -36,7 +42,7 @@ pub(crate) fn is_chained(subject: &str) -> bool {
 
 /// A subject that is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("subject {0:?} is not dramatis.(persona|record|session).<id>")]
+#[error("subject {0:?} is not dramatis.(persona|record|session|deploy).<id>")]
 pub struct SubjectError(pub String);
 
 impl fmt::Display for Subject {
@@ -45,6 +51,7 @@ impl fmt::Display for Subject {
             Self::Persona(id) => ("persona", id.as_str()),
             Self::Record(id) => ("record", id.as_str()),
             Self::Session(id) => ("session", id.as_str()),
+            Self::Deploy(name) => ("deploy", name.as_str()),
         };
         write!(f, "dramatis.{kind}.{}", encode_token(id))
     }
@@ -64,6 +71,7 @@ impl FromStr for Subject {
             "persona" => PersonaId::try_new(id).map(Self::Persona),
             "record" => SpaceId::try_new(id).map(Self::Record),
             "session" => UserId::try_new(id).map(Self::Session),
+            "deploy" => DeployName::try_new(id).map(Self::Deploy),
             _ => return Err(refused()),
         }
         .map_err(|_| refused())

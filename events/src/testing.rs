@@ -9,7 +9,9 @@ use crate::codec::{CodecError, decode_event};
 use crate::commit::{Commit, RecordedCommit, StreamSeq};
 #[allow(clippy::wildcard_imports, reason = "the samples name every event there is")]
 use crate::event::*;
-use crate::ids::{CallId, CommitId, PersonaId, RecordId, RequestId, SessionId, SpaceId, TickId, UserId};
+use crate::ids::{
+    CallId, CommitId, DeployName, PersonaId, RecordId, RequestId, SessionId, SpaceId, TickId, UserId,
+};
 use crate::subject::Subject;
 pub use crate::upcast::Upcaster;
 
@@ -264,6 +266,12 @@ pub fn samples() -> Vec<Event> {
             tool: Some("todo.create".to_owned()),
             call_id: Some(call_id),
             changed_at: at,
+        }
+        .into(),
+        DeployMarked {
+            name: id::<DeployName>("v1.4.2"),
+            note: Some("new reminders".to_owned()),
+            deployed_at: at,
         }
         .into(),
     ]

@@ -3,6 +3,7 @@
 
 mod actions;
 mod calls;
+mod deploys;
 mod feedback;
 mod personas;
 mod records;
@@ -12,8 +13,8 @@ mod tests;
 mod ticks;
 
 use events::{
-    Delivery, Event, PersonaId, RecordedCommit, SpaceId, StreamSeq, Subject, TickId, ToolCalled, UserId,
-    capped,
+    Delivery, DeployName, Event, PersonaId, RecordedCommit, SpaceId, StreamSeq, Subject, TickId, ToolCalled,
+    UserId, capped,
 };
 use jiff::Timestamp;
 
@@ -23,7 +24,7 @@ use crate::schema::{ChainHead, Parked};
 use crate::working_set::WorkingSet;
 
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
-pub(crate) const FOLD_VERSION: u32 = 4;
+pub(crate) const FOLD_VERSION: u32 = 5;
 
 /// Characters of a reason kept with a parked commit.
 const REASON_CHARS_MAX: usize = 500;
@@ -193,6 +194,7 @@ fn fold_event(set: &mut WorkingSet, place: &Place<'_>, event: &Event) -> Result<
         Event::CallStarted(started) => calls::started(set, place, started),
         Event::CallEnded(ended) => calls::ended(set, place, ended),
         Event::RecordChanged(changed) => records::changed(set, place, changed),
+        Event::DeployMarked(marked) => deploys::marked(set, place, marked),
         // What a model request cost is summed up by its tick; a table of its own comes with the model brains.
         Event::ModelAsked(_) | Event::ModelCalled(_) | Event::DiaryWritten(_) | Event::Unknown(_) => Ok(()),
     }
@@ -227,6 +229,14 @@ impl Place<'_> {
         self.named(
             matches!(self.subject, Subject::Session(user) if user == id),
             id.as_str(),
+        )
+    }
+
+    /// Refuses an event about another deployment than the subject's.
+    fn is_about_deploy(&self, name: &DeployName) -> Result<(), FoldError> {
+        self.named(
+            matches!(self.subject, Subject::Deploy(deploy) if deploy == name),
+            name.as_str(),
         )
     }
 

@@ -66,8 +66,8 @@ pub use checksum::TableChecksum;
 pub use error::{FoldError, HaltCause, Stage};
 pub use projector::{Projector, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 pub use queries::{
-    ActionRow, CallAgreement, CallDifference, CallResult, DayReport, ModuleDay, ModuleFeedback, ModuleStars,
-    ParkedRow, PersonaDay, PersonaRow, RecordRow, Stumble, TableCounts, TakenCall, ToolFailures,
+    ActionRow, CallAgreement, CallDifference, CallResult, DayReport, DeployRow, ModuleDay, ModuleFeedback,
+    ModuleStars, ParkedRow, PersonaDay, PersonaRow, RecordRow, Stumble, TableCounts, TakenCall, ToolFailures,
     UnfinishedCall,
 };
 pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};

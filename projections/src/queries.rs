@@ -3,6 +3,7 @@
 mod actions;
 mod calls;
 mod counts;
+pub(crate) mod deploys;
 mod feedback;
 mod parked;
 mod personas;
@@ -12,6 +13,7 @@ mod report;
 pub use actions::{ActionRow, CallResult};
 pub use calls::{CallAgreement, CallDifference, TakenCall, UnfinishedCall};
 pub use counts::TableCounts;
+pub use deploys::DeployRow;
 pub use feedback::ModuleFeedback;
 pub use parked::ParkedRow;
 pub use personas::PersonaRow;

@@ -147,6 +147,12 @@ folded_tables! {
         seq: i64,
         hash: String,
     }
+    Deploy in "deploys", key (name): String {
+        name: String,
+        note: Option<String>,
+        deployed_at: i64,
+        stream_seq: i64,
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod wanted;
 mod write;
 
 use crate::schema::{
-    ChainHead, ErasedSubject, Feedback, GatewayCall, Parked, Persona, Record, Refusal, Session, Tick,
+    ChainHead, Deploy, ErasedSubject, Feedback, GatewayCall, Parked, Persona, Record, Refusal, Session, Tick,
 };
 
 pub(crate) use actions::Actions;
@@ -35,6 +35,7 @@ pub(crate) struct WorkingSet {
     pub(crate) parked: Held<Parked>,
     pub(crate) erased_subjects: Held<ErasedSubject>,
     pub(crate) chain_heads: Held<ChainHead>,
+    pub(crate) deploys: Held<Deploy>,
     erasures: Vec<Erasure>,
     /// How many of them were there before the commit that is being folded.
     erasures_settled: usize,
@@ -60,6 +61,7 @@ impl WorkingSet {
         set.records.assume_absent();
         set.sessions.assume_absent();
         set.calls.assume_absent();
+        set.deploys.assume_absent();
         set
     }
 
@@ -81,6 +83,7 @@ impl WorkingSet {
         self.parked.settle();
         self.erased_subjects.settle();
         self.chain_heads.settle();
+        self.deploys.settle();
         self.erasures_settled = self.erasures.len();
     }
 
@@ -97,6 +100,7 @@ impl WorkingSet {
         self.parked.revert();
         self.erased_subjects.revert();
         self.chain_heads.revert();
+        self.deploys.revert();
         self.erasures.truncate(self.erasures_settled);
     }
 

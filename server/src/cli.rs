@@ -13,6 +13,7 @@ use crate::commands::cleanup::CleanupArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::demo::DemoArgs;
 use crate::commands::events::EventsCommand;
+use crate::commands::mark::MarkCommand;
 use crate::commands::mounts::MountsCommand;
 use crate::commands::parked::ParkedCommand;
 use crate::commands::personas::PersonasCommand;
@@ -22,8 +23,8 @@ use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::{
-    accounts, audit, bridge, cleanup, config, demo, doctor, events as log_events, mounts, parked, personas,
-    policy, rebuild, seed, tick, token, up, verify,
+    accounts, audit, bridge, cleanup, config, demo, doctor, events as log_events, mark, mounts, parked,
+    personas, policy, rebuild, seed, tick, token, up, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -59,6 +60,9 @@ enum Command {
     /// Read the log
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Mark what happened to the app
+    #[command(subcommand)]
+    Mark(MarkCommand),
     /// Fold the log again beside the tables that are read, and swap at the end
     Rebuild(RebuildArgs),
     /// Fold the log into a scratch copy and compare it with the live tables
@@ -109,6 +113,7 @@ impl Command {
             Self::Personas(command) => command.api().json,
             Self::Events(_) => true,
             Self::Token(args) => args.json,
+            Self::Mark(command) => command.wants_json(),
             Self::Rebuild(args) => args.json,
             Self::Audit(command) => command.wants_json(),
             Self::Policy(command) => command.wants_json(),
@@ -169,6 +174,7 @@ impl Cli {
                 personas::run(&command, &ApiClient::connect(command.api(), &settings)?, out).await
             }
             Command::Events(command) => log_events::run(&command, &settings, clock, out).await,
+            Command::Mark(command) => mark::run(&command, &settings, clock, out).await,
             Command::Rebuild(args) => rebuild::run(&args, &settings, clock, out).await,
             Command::Verify { .. } => verify::run(&settings, clock, out).await,
             Command::Audit(command) => audit::run(&command, &settings, out).await,

@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 mod drift;
 pub(crate) mod events;
+pub(crate) mod mark;
 pub(crate) mod mounts;
 pub(crate) mod parked;
 pub(crate) mod personas;

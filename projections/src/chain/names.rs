@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use events::{PersonaId, SpaceId, Subject, SubjectTag, UserId};
+use events::{DeployName, PersonaId, SpaceId, Subject, SubjectTag, UserId};
 
 use crate::database::{Db, query};
 
@@ -37,6 +37,10 @@ impl Names {
         let users = query("SELECT user_id FROM sessions UNION SELECT user_id FROM refusals");
         names
             .add_each(db, users, |id: UserId| Subject::Session(id))
+            .await?;
+        let deploys = query("SELECT name FROM deploys");
+        names
+            .add_each(db, deploys, |name: DeployName| Subject::Deploy(name))
             .await?;
         Ok(names)
     }

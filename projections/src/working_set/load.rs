@@ -53,6 +53,17 @@ impl WorkingSet {
         for row in by_id(db, wanted.gateway_calls.iter().copied()).await? {
             set.calls.loaded(row);
         }
+        for name in &wanted.deploys {
+            set.deploys.asked_for((*name).to_owned());
+        }
+        let deploys = Keys {
+            columns: ["name"],
+            values: wanted.deploys.iter().map(|name| [*name]).collect(),
+            and: "",
+        };
+        for row in rows_with_keys(db, deploys).await? {
+            set.deploys.loaded(row);
+        }
         set.load_records(db, wanted).await?;
         set.load_actions(db, wanted).await?;
         Ok(set)

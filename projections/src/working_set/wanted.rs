@@ -23,6 +23,8 @@ pub(crate) struct Wanted<'a> {
     pub(super) sessions: HashSet<&'a str>,
     /// Calls at the door, by the gateway's own id.
     pub(super) gateway_calls: HashSet<&'a str>,
+    /// Deployments by name.
+    pub(super) deploys: HashSet<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
@@ -93,6 +95,9 @@ impl<'a> Wanted<'a> {
             }
             Event::CallEnded(ended) => {
                 self.gateway_calls.insert(ended.call_id.as_str());
+            }
+            Event::DeployMarked(marked) => {
+                self.deploys.insert(marked.name.as_str());
             }
             // Names no key may have are refused before anything is looked for.
             Event::RecordChanged(_)

@@ -33,6 +33,7 @@ impl WorkingSet {
         write_rows(db, self.parked.into_changed()).await?;
         write_rows(db, self.erased_subjects.into_changed()).await?;
         write_rows(db, self.chain_heads.into_changed()).await?;
+        write_rows(db, self.deploys.into_changed()).await?;
         Ok(())
     }
 }

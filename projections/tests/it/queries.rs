@@ -210,3 +210,26 @@ async fn rows_that_exist_already_are_told_from_those_that_do_not() {
         Vec::<String>::new()
     );
 }
+
+#[tokio::test]
+async fn deployments_are_listed_newest_first_and_the_first_mark_of_a_name_stands() {
+    let (bench, log) = Bench::folded(vec![
+        deployed("v2", 2_000),
+        deployed("v1", 1_000),
+        deployed("v2", 9_000),
+    ])
+    .await;
+    let deploys = bench.tables.deploys().await.unwrap();
+    let listed: Vec<_> = deploys
+        .iter()
+        .map(|deploy| (deploy.name.as_str(), deploy.deployed_at, deploy.stream_seq.0))
+        .collect();
+    assert_eq!(listed, [("v2", at(2_000), 1), ("v1", at(1_000), 2)]);
+
+    let strayed = (of_persona("anna"), deployed("v3", 1).1);
+    happen(log.as_ref(), strayed.0, strayed.1).await;
+    fold_to_end(log, &bench.tables, 10).await.unwrap();
+    let parked = bench.tables.parked().await.unwrap();
+    assert!(parked[0].reason.contains("names v3"), "{parked:?}");
+    assert_eq!(bench.tables.deploys().await.unwrap().len(), 2);
+}

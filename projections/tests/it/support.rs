@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use events::testing::{given, id, sample_time};
 use events::{
-    CallEnded, CallId, CallOutcome, CallRefused, CallStarted, Cause, Commit, CommitId, Event, EventLog,
-    ExpectedSeq, FieldWrite, Intent, MemoryLog, PersonaDescription, PersonaEnrolled, PersonaId, Rated,
-    RatingSource, RecordChanged, RecordOp, SessionOpened, StreamSeq, Subject, SystemClock, TickFinished,
-    TickId, TickOutcome, TickStarted, TickTrigger, ToolCalled, ToolFailed, ToolReturned,
+    CallEnded, CallId, CallOutcome, CallRefused, CallStarted, Cause, Commit, CommitId, DeployMarked, Event,
+    EventLog, ExpectedSeq, FieldWrite, Intent, MemoryLog, PersonaDescription, PersonaEnrolled, PersonaId,
+    Rated, RatingSource, RecordChanged, RecordOp, SessionOpened, StreamSeq, Subject, SystemClock,
+    TickFinished, TickId, TickOutcome, TickStarted, TickTrigger, ToolCalled, ToolFailed, ToolReturned,
 };
 use jiff::Timestamp;
 use projections::{FoldError, Progress, Projector, TableChecksum, Tables};
@@ -420,4 +420,14 @@ pub fn session_of(user: &str) -> Vec<(Subject, Vec<Event>)> {
             call_ended(&format!("door-{user}"), CallOutcome::Ok),
         ],
     )]
+}
+
+/// The mark of a deployment.
+pub fn deployed(name: &str, second: i64) -> (Subject, Vec<Event>) {
+    let marked = DeployMarked {
+        name: id(name),
+        note: None,
+        deployed_at: at(second),
+    };
+    (Subject::Deploy(id(name)), vec![marked.into()])
 }
