@@ -137,7 +137,7 @@ async fn a_follower_sees_the_past_and_then_the_future_in_order(log: &Arc<dyn Eve
 }
 
 async fn next(following: &mut CommitStream) -> RecordedCommit {
-    let next = tokio::time::timeout(Duration::from_secs(10), following.next()).await;
+    let next = tokio::time::timeout(Duration::from_mins(1), following.next()).await;
     next.expect("a commit arrives")
         .expect("following does not end")
         .expect("no error")
@@ -246,7 +246,7 @@ async fn commits_of_a_persona_are_chained_and_others_are_not(log: &dyn EventLog)
 
 async fn collect(log: &dyn EventLog, after: StreamSeq, until: StreamSeq) -> Vec<StreamSeq> {
     let deliveries = log.read(after, until).await.unwrap();
-    let read = tokio::time::timeout(Duration::from_secs(10), deliveries.collect::<Vec<_>>()).await;
+    let read = tokio::time::timeout(Duration::from_mins(1), deliveries.collect::<Vec<_>>()).await;
     let read = read.expect("a bounded read ends");
     read.into_iter().map(|delivery| delivery.unwrap().seq()).collect()
 }
@@ -433,7 +433,7 @@ async fn persona_and_session_commits_are_repeated_live_and_records_are_not() {
     }
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let message = tokio::time::timeout(Duration::from_secs(10), live.next())
+        let message = tokio::time::timeout(Duration::from_mins(1), live.next())
             .await
             .unwrap()
             .unwrap();

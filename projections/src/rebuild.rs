@@ -13,12 +13,14 @@ use crate::error::FoldError;
 use crate::fork;
 use crate::scratch::{Folding, Scratch};
 use crate::seals;
-use crate::swap::swap;
+use crate::swap::Held;
 use crate::tables::Tables;
 
-/// How often a projector that runs beside may get ahead of the copy before the rebuild is given up. Each further
-/// stretch is as short as the moment between its end and the swap, so a few are enough.
+/// How many stretches a copy folds to come near the end of a log that grows. Each is as long as what was written during
+/// the one before, so a few are enough wherever folding is faster than writing.
 const CATCH_UPS_MAX: u32 = 50;
+/// How long the last of these stretches may be, in sequences: what is written during it is what live tables wait for.
+const WAITED_FOR_MAX: u64 = 10_000;
 
 /// How far folding a copy has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -127,47 +129,47 @@ async fn fold_and_swap(
     folding: &mut Folding<'_>,
     tables: &Tables,
 ) -> Result<RebuildReport, FoldError> {
-    let mut chain = None;
+    catch_up(scratch, folding).await?;
+    let live = tables.checkpoint().await?;
+    if scratch.seq() == StreamSeq::ZERO && live.is_some() {
+        return Err(FoldError::halt(
+            "the log is empty and the tables are not: they may be the last copy of what happened. Check that this is \
+             the right log; to start anew, move the tables away",
+        ));
+    }
+    // Before the swap, which takes the log for what it is and replaces the seals by its own.
+    let chain = held_against_seals(scratch, folding.log, tables, live.as_ref()).await?;
+    scratch.tables().shrink_writer().await?;
+    // That took a while, in which the live tables went on.
+    catch_up(scratch, folding).await?;
+    let mut held = Held::take(tables, scratch.tables().location()).await?;
+    let live = held.checkpoint().await?;
+    // A checkpoint on another log is no place to catch up with: it is what the rebuild is to mend.
+    let state = folding.log.state().await?;
+    if fork::find(folding.log, live.as_ref(), &state).await?.is_none() {
+        scratch
+            .fold_until(folding, Checkpoint::seq_of(live.as_ref()))
+            .await?;
+    }
+    held.replace().await?;
+    Ok(report(scratch, scratch.tables().checksums().await?, None, chain))
+}
+
+/// Folds until so little is missing that the live tables can wait for it.
+///
+/// # Errors
+/// [`FoldError::Retry`] when more is written than can be folded.
+async fn catch_up(scratch: &mut Scratch, folding: &mut Folding<'_>) -> Result<(), FoldError> {
     for _ in 0..CATCH_UPS_MAX {
-        let state = folding.log.state().await?;
-        scratch.fold_until(folding, state.last_seq).await?;
-        let live = tables.checkpoint().await?;
-        if scratch.seq() == StreamSeq::ZERO && live.is_some() {
-            return Err(FoldError::halt(
-                "the log is empty and the tables are not: they may be the last copy of what happened. Check that \
-                 this is the right log; to start anew, move the tables away",
-            ));
+        let end = folding.log.state().await?.last_seq;
+        let missing = end.0.saturating_sub(scratch.seq().0);
+        scratch.fold_until(folding, end).await?;
+        if missing <= WAITED_FOR_MAX {
+            return Ok(());
         }
-        // A checkpoint on another log is no place to catch up with: it is what the rebuild is to mend. Nor is one
-        // with nothing before it that could still be folded.
-        let live_seq = Checkpoint::seq_of(live.as_ref());
-        // Asked again: to what the log was when folding began, live tables that went on would look like those of another.
-        let state = folding.log.state().await?;
-        let is_reached = live_seq <= scratch.seq()
-            || fork::find(folding.log, live.as_ref(), &state).await?.is_some()
-            || folding
-                .log
-                .next_after(scratch.seq())
-                .await?
-                .is_none_or(|next| next.seq() > live_seq);
-        let live = live.filter(|_| is_reached);
-        let Some(found) = chain.take() else {
-            // Before the swap, which takes the log for what it is and replaces the seals by its own. It takes a while, in
-            // which the live tables go on; so the copy catches up again.
-            if is_reached {
-                chain = Some(held_against_seals(scratch, folding.log, tables, live.as_ref()).await?);
-                scratch.tables().shrink_writer().await?;
-            }
-            continue;
-        };
-        if swap(tables, scratch, live.as_ref()).await? {
-            return Ok(report(scratch, scratch.tables().checksums().await?, None, found));
-        }
-        chain = Some(found);
     }
     Err(FoldError::Retry {
-        reason: "the live tables keep getting ahead of the copy; try again when there is less to do"
-            .to_owned(),
+        reason: "the log grows faster than it is folded; try again when there is less to do".to_owned(),
         source: None,
     })
 }
@@ -183,7 +185,7 @@ async fn held_against_seals(
     if live.is_none() || fork::other_stream(live, &log.state().await?).is_some() {
         return Ok(chain);
     }
-    let until = Checkpoint::seq_of(live);
+    let until = Checkpoint::seq_of(live).min(scratch.seq());
     let mut kept = tables.readers().snapshot().await?;
     let mut folded = scratch.tables().readers().acquire().await?;
     let compared = seals::compare(&mut kept.db(), &mut folded.db(), until).await?;

@@ -1,15 +1,14 @@
 //! Making the live tables equal to a copy, in one transaction. Only rows that differ are written: mostly none, so the
 //! time the fold has to wait is that of a comparison, and whoever reads sees either all of the old or all of the new.
 
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::database::{Db, query, query_text, sqlite};
+use crate::database::{Db, postgres, query, query_text, sqlite};
 use crate::error::FoldError;
 use crate::location::Location;
 use crate::row::{FoldedTable, Row as _};
 use crate::schema::FOLDED_TABLES;
-use crate::scratch::Scratch;
 use crate::scratch::indexes::drop_secondary;
 use crate::seals::SealBlock;
 use crate::tables::Tables;
@@ -22,88 +21,124 @@ const CHECKPOINT_KEY: &[&str] = &["name"];
 const CHECKPOINT_COLUMNS: &[&str] = &["name", "seq", "commit_id", "stream_name", "stream_created"];
 
 /// Names of live tables and copy within one connection.
-struct Names<'a> {
-    live: &'a str,
-    copy: &'a str,
+#[derive(Debug)]
+struct Names {
+    live: String,
+    copy: String,
 }
 
-/// Replaces the live tables unless they are ahead of the copy, at another checkpoint than `reached`; says whether it
-/// did.
-pub(crate) async fn swap(
-    live: &Tables,
-    scratch: &Scratch,
-    reached: Option<&Checkpoint>,
-) -> Result<bool, FoldError> {
-    match (live.location(), scratch.tables().location()) {
-        (Location::File(file), Location::File(copy)) => {
-            let mut connection = sqlite::options(file)
-                .pragma("cache_size", SWAP_CACHE)
-                .connect()
-                .await?;
-            query("ATTACH DATABASE $1 AS copy")
-                .bind(copy.to_string_lossy().into_owned())
-                .execute(&mut Db::Sqlite(&mut connection))
-                .await?;
-            let mut transaction = connection.begin_with(sqlite::BEGIN_WRITING).await?;
-            let names = Names {
-                live: "main",
-                copy: "copy",
-            };
-            let mut db = Db::Sqlite(&mut transaction);
-            let is_done = replace(&mut db, &names, live, scratch, reached).await?;
-            transaction.commit().await?;
-            connection.close().await?;
-            Ok(is_done)
+/// The live tables while a copy catches up with their checkpoint for the last time and takes their place: readers go on,
+/// whoever folds waits before it has written anything. When this is dropped, nothing happened to them.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    live: &'a Location,
+    names: Names,
+    connection: Connected,
+}
+
+#[derive(Debug)]
+enum Connected {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Connected {
+    fn db(&mut self) -> Db<'_> {
+        match self {
+            Self::Sqlite(connection) => Db::Sqlite(connection),
+            Self::Postgres(connection) => Db::Postgres(connection),
         }
-        (Location::Schema { server, schema }, Location::Schema { schema: copy, .. }) => {
-            let mut connection = crate::database::postgres::within(server, schema)
-                .connect()
-                .await?;
-            let mut transaction = connection.begin().await?;
-            let mut db = Db::Postgres(&mut transaction);
-            // Readers go on; whoever folds waits here, before it has written anything.
-            query("LOCK TABLE projection_checkpoints IN SHARE ROW EXCLUSIVE MODE")
-                .execute(&mut db)
-                .await?;
-            for table in FOLDED_TABLES.iter().chain([&SealBlock::TABLE]) {
-                query_text(format!("ANALYZE {copy}.{}", table.name))
+    }
+}
+
+impl<'a> Held<'a> {
+    /// Waits for whoever is folding, and then keeps it waiting.
+    ///
+    /// # Errors
+    /// [`FoldError::Retry`] when the database does not answer, or somebody keeps writing for five seconds.
+    pub(crate) async fn take(live: &'a Tables, copy: &Location) -> Result<Self, FoldError> {
+        let held = match (live.location(), copy) {
+            (live @ Location::File(file), Location::File(copy)) => {
+                let mut connection = sqlite::options(file)
+                    .pragma("cache_size", SWAP_CACHE)
+                    .connect()
+                    .await?;
+                let mut db = Db::Sqlite(&mut connection);
+                query("ATTACH DATABASE $1 AS copy")
+                    .bind(copy.to_string_lossy().into_owned())
                     .execute(&mut db)
                     .await?;
+                // A transaction that begins as one that writes would lock the copy too, which is to be folded into still.
+                query("BEGIN").execute(&mut db).await?;
+                query("UPDATE main.projection_checkpoints SET seq = seq")
+                    .execute(&mut db)
+                    .await?;
+                let names = Names {
+                    live: "main".to_owned(),
+                    copy: "copy".to_owned(),
+                };
+                Self {
+                    live,
+                    names,
+                    connection: Connected::Sqlite(connection),
+                }
             }
-            let names = Names { live: schema, copy };
-            let is_done = replace(&mut db, &names, live, scratch, reached).await?;
-            transaction.commit().await?;
-            connection.close().await?;
-            Ok(is_done)
-        }
-        _ => Err(FoldError::halt(
-            "a copy is in another kind of database than its tables",
-        )),
+            (live @ Location::Schema { server, schema }, Location::Schema { schema: copy, .. }) => {
+                let mut connection = postgres::within(server, schema).connect().await?;
+                let mut db = Db::Postgres(&mut connection);
+                for (table, ..) in swapped() {
+                    query_text(format!("ANALYZE {copy}.{table}"))
+                        .execute(&mut db)
+                        .await?;
+                }
+                query("BEGIN").execute(&mut db).await?;
+                query("LOCK TABLE projection_checkpoints IN SHARE ROW EXCLUSIVE MODE")
+                    .execute(&mut db)
+                    .await?;
+                let names = Names {
+                    live: schema.clone(),
+                    copy: copy.clone(),
+                };
+                Self {
+                    live,
+                    names,
+                    connection: Connected::Postgres(connection),
+                }
+            }
+            _ => {
+                return Err(FoldError::halt(
+                    "a copy is in another kind of database than its tables",
+                ));
+            }
+        };
+        Ok(held)
     }
-}
 
-async fn replace(
-    db: &mut Db<'_>,
-    names: &Names<'_>,
-    live: &Tables,
-    scratch: &Scratch,
-    reached: Option<&Checkpoint>,
-) -> Result<bool, FoldError> {
-    let now = checkpoint::read(db).await?;
-    let is_ahead = Checkpoint::seq_of(now.as_ref()) > scratch.seq();
-    if is_ahead && now.as_ref() != reached {
-        return Ok(false);
+    /// Where the live tables stand, until this is dropped.
+    pub(crate) async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, FoldError> {
+        Ok(checkpoint::read(&mut self.connection.db()).await?)
     }
-    // On Postgres readers would wait for as long as the indexes are away.
-    if now.is_none() && matches!(db, Db::Sqlite(_)) {
-        fill(db, names, live.location()).await?;
-    } else {
-        for (table, key, columns) in swapped() {
-            replace_table(db, names, table, key, &columns).await?;
+
+    /// Makes the live tables equal to the copy.
+    pub(crate) async fn replace(mut self) -> Result<(), FoldError> {
+        let is_empty = self.checkpoint().await?.is_none();
+        let mut db = self.connection.db();
+        // On Postgres readers would wait for as long as the indexes are away.
+        if is_empty && matches!(db, Db::Sqlite(_)) {
+            fill(&mut db, &self.names, self.live).await?;
+        } else {
+            for (table, key, columns) in swapped() {
+                replace_table(&mut db, &self.names, table, key, &columns).await?;
+            }
         }
+        checkpoint::moved_by_rebuild(&mut db).await?;
+        query("COMMIT").execute(&mut db).await?;
+        match self.connection {
+            Connected::Sqlite(connection) => connection.close().await?,
+            Connected::Postgres(connection) => connection.close().await?,
+        }
+        Ok(())
     }
-    checkpoint::moved_by_rebuild(db).await?;
-    Ok(true)
 }
 
 /// Name, key and columns of every table that is swapped.
@@ -117,7 +152,7 @@ fn swapped() -> impl Iterator<Item = (&'static str, &'static [&'static str], Vec
 }
 
 /// Fills live tables that nothing was ever folded into.
-async fn fill(db: &mut Db<'_>, names: &Names<'_>, live: &Location) -> Result<(), sqlx::Error> {
+async fn fill(db: &mut Db<'_>, names: &Names, live: &Location) -> Result<(), sqlx::Error> {
     let indexes = drop_secondary(db, live).await?;
     for (table, _, columns) in swapped() {
         insert_all(db, names, table, &columns).await?;
@@ -127,7 +162,7 @@ async fn fill(db: &mut Db<'_>, names: &Names<'_>, live: &Location) -> Result<(),
 
 async fn insert_all(
     db: &mut Db<'_>,
-    names: &Names<'_>,
+    names: &Names,
     table: &str,
     columns: &[&str],
 ) -> Result<(), sqlx::Error> {
@@ -143,7 +178,7 @@ async fn insert_all(
 
 async fn replace_table(
     db: &mut Db<'_>,
-    names: &Names<'_>,
+    names: &Names,
     table: &str,
     key: &[&str],
     columns: &[&str],

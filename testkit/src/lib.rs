@@ -23,7 +23,7 @@ pub use stream_files::{StoredRecord, StreamFiles};
 pub use tampering::{Tampered, Tampering};
 
 /// How long a server may take to answer after its start.
-const READY_WITHIN: Duration = Duration::from_secs(10);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// A nats-server with JetStream of one test's own.
 #[derive(Debug)]

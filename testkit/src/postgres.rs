@@ -11,7 +11,7 @@ use nix::unistd::{Pid, geteuid};
 use crate::{free_port, wait_until};
 
 /// How long the server may take to come up.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 /// How often another port is tried when somebody was quicker.
 const STARTS_MAX: u32 = 3;
 /// Who runs the server where the tests run as root, which Postgres refuses to.

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use crate::door::{Door, SEED_SECRET};
 
 /// Longer than anything here takes.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// See the module. The scheduler is paused unless a test says otherwise.
 pub(crate) struct House {

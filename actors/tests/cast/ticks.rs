@@ -329,7 +329,7 @@ async fn a_tick_beyond_its_deadline_ends_at_the_limit_and_keeps_its_part() {
             vec![gated("todo.create", "never")],
         ]);
         brain.never_rates = never_rates;
-        let deadline = Duration::from_millis(700);
+        let deadline = Duration::from_secs(3);
         let house = House::start(brain, |settings| settings.tick_deadline = deadline).await;
         let anna = house.enrol("anna").await;
         let report = house.tick(&anna).await;

@@ -31,7 +31,7 @@ async fn a_follower_that_had_nothing_yet_goes_on_at_its_place_soon_after_a_resta
         (&mut reading, &[places[3], places[4], StreamSeq(6)]),
     ] {
         for seq in next {
-            let delivery = tokio::time::timeout(Duration::from_secs(5), following.next()).await;
+            let delivery = tokio::time::timeout(LIMIT, following.next()).await;
             assert_eq!(delivery.expect("soon").unwrap().unwrap().seq(), *seq);
         }
     }

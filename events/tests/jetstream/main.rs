@@ -24,7 +24,7 @@ use events::{
 };
 
 /// How long a server may take to come back to its clients.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn persona(name: &str) -> Subject {
     Subject::Persona(id(name))

@@ -68,7 +68,7 @@ impl EventLog for GatedLog {
 /// Waits until `holds`, and fails with `what` when it does not come to that.
 async fn soon<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
     assert!(
-        testkit::wait_until_async(Duration::from_secs(10), holds).await,
+        testkit::wait_until_async(Duration::from_mins(1), holds).await,
         "{what}"
     );
 }

@@ -42,7 +42,7 @@ async fn tables_keep_up_with_jetstream_through_a_crash_of_the_server_and_can_be_
         server.kill();
         server.restart();
         let seq = live(log.as_ref(), "ben").await;
-        handle.wait_for(seq, Duration::from_secs(20)).await.unwrap();
+        handle.wait_for(seq, LIMIT).await.unwrap();
         cancel.cancel();
         seq
     };

@@ -1,7 +1,5 @@
 //! The tables, made again.
 
-use std::time::Duration;
-
 use events::{EventLog as _, StreamSeq};
 use projections::{
     FoldError, Progress, Projector, RebuildOptions, Tables, Until, rebuild, rebuild_with, verify,
@@ -110,7 +108,7 @@ async fn a_projector_that_runs_beside_a_rebuild_goes_on() {
             let report = rebuild(log.as_ref(), &bench.tables, clock().as_ref(), &mut quiet)
                 .await
                 .unwrap();
-            handle.wait_for(report.seq, Duration::from_secs(5)).await.unwrap();
+            handle.wait_for(report.seq, LIMIT).await.unwrap();
         }
         let last = happen(log.as_ref(), of_persona("ben"), vec![enrolled("ben")]).await;
         let reached = handle.wait_for(last, LIMIT).await;

@@ -139,7 +139,7 @@ impl TestHouse {
     async fn wait_until_ready(&self) {
         let is_ready = || async { self.ask("GET", "/readyz", None).await.status == StatusCode::OK };
         assert!(
-            testkit::wait_until_async(Duration::from_secs(10), is_ready).await,
+            testkit::wait_until_async(Duration::from_mins(1), is_ready).await,
             "the house does not get ready"
         );
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use testkit::{nats_server_binary, wait_until};
 
 /// How long a start may take on a busy machine.
-pub(crate) const START_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const START_WITHIN: Duration = Duration::from_secs(90);
 
 /// The program with its surroundings fixed: no configuration file, none of the caller's environment.
 pub(crate) fn dramatis(data: &Path) -> Command {

@@ -16,7 +16,7 @@ use testkit::wait_until_async;
 use tokio_util::task::TaskTracker;
 
 /// How long anything may take that is only waited for.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Whatever holds plain text of the persona's own before it is erased. What is sealed is in no file in the clear
 /// anyway, and has its own test.

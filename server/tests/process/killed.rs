@@ -21,7 +21,7 @@ async fn nothing_acknowledged_is_lost_nothing_is_twice_and_interrupted_ticks_say
         .spawn()
         .unwrap();
     let tables = Tables::open(&data.join("dramatis.sqlite")).await.unwrap();
-    let begun = wait_until_async(Duration::from_secs(30), || async {
+    let begun = wait_until_async(Duration::from_secs(90), || async {
         tables.counts().await.unwrap().actions >= 3
     })
     .await;
@@ -43,7 +43,7 @@ async fn nothing_acknowledged_is_lost_nothing_is_twice_and_interrupted_ticks_say
         after.len() as u64 >= before.actions,
         "no acknowledged call is lost"
     );
-    let is_said = wait_until(Duration::from_secs(30), || {
+    let is_said = wait_until(Duration::from_secs(90), || {
         let open: BTreeMap<String, i32> = balance(&data);
         open.values().all(|open| *open == 0)
     });
@@ -57,7 +57,7 @@ async fn nothing_acknowledged_is_lost_nothing_is_twice_and_interrupted_ticks_say
         "the kill cut a tick in two"
     );
     assert!(
-        wait_until(Duration::from_secs(30), || unended(&data).is_empty()),
+        wait_until(Duration::from_secs(90), || unended(&data).is_empty()),
         "a call the kill cut off is closed as unknown: {:?}",
         unended(&data)
     );
@@ -122,7 +122,7 @@ fn a_nats_server_that_dies_comes_back_with_everything() {
             .unwrap()
             .success()
     );
-    let is_back = wait_until(Duration::from_secs(20), || {
+    let is_back = wait_until(Duration::from_secs(90), || {
         let now = std::fs::read_to_string(data.join("nats/nats.pid")).unwrap_or_default();
         now.trim() != pid.trim() && run(&data, &["events", "cat"]).status.success()
     });

@@ -54,7 +54,7 @@ async fn a_commit_that_does_not_fold_is_listed_and_folded_again_once_it_can_be()
     // An outcome whose call is not in the log.
     let seq = append(&up, "outcome", vec![returned()]).await;
     let listed = || json(&data, &["parked", "list", "--json"]);
-    let is_parked = wait_until(std::time::Duration::from_secs(10), || {
+    let is_parked = wait_until(std::time::Duration::from_mins(1), || {
         listed().as_array().is_some_and(|rows| rows.len() == 1)
     });
     assert!(is_parked, "{}", listed());
@@ -79,7 +79,7 @@ async fn a_commit_that_does_not_fold_is_listed_and_folded_again_once_it_can_be()
     // The call comes late; then the outcome fits.
     append(&up, "call", vec![called()]).await;
     let mut retried = Value::Null;
-    let is_folded = wait_until(std::time::Duration::from_secs(10), || {
+    let is_folded = wait_until(std::time::Duration::from_mins(1), || {
         let output = run(&data, &["parked", "retry", "--json"]);
         retried = serde_json::from_slice(&output.stdout).unwrap();
         output.status.success()

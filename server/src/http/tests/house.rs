@@ -84,7 +84,7 @@ async fn a_fold_that_halts_over_parked_commits_makes_the_house_unready_and_says_
             .inner
             .append_garbage("dramatis.persona.nobody", secret.as_bytes());
     }
-    let is_halted = testkit::wait_until_async(std::time::Duration::from_secs(10), || async {
+    let is_halted = testkit::wait_until_async(std::time::Duration::from_mins(1), || async {
         facts().await.1["state"] == "halted"
     });
     assert!(is_halted.await, "{:?}", facts().await);
@@ -235,7 +235,7 @@ async fn a_persona_that_is_asked_to_act_acts_through_the_door_and_the_report_say
     house
         .app
         .projector
-        .wait_for(end, std::time::Duration::from_secs(10))
+        .wait_for(end, std::time::Duration::from_mins(1))
         .await
         .unwrap();
     let report = house.ask_as_admin("GET", "/api/v1/admin/report", None).await;
