@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use rmcp::RoleServer;
 use rmcp::model::{CallToolRequestParams, JsonObject};
 use rmcp::service::RequestContext;
+use secrecy::SecretString;
 
 use crate::policy::PolicySubject;
 use crate::records::Records;
@@ -34,6 +35,9 @@ pub struct Principal {
     pub space_id: SpaceId,
     /// IANA name of the account's time zone.
     pub time_zone: String,
+    /// The token the request came with, where a mounted server's token endpoint is to be shown it. It goes nowhere
+    /// else, and is kept with nothing.
+    pub(crate) token: Option<SecretString>,
     /// The MCP session the request came in, if it came in one.
     pub(crate) session: Option<Arc<Session>>,
 }

@@ -103,6 +103,7 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
         issuer: owner.issuer.clone(),
         space_id: owner.space_id.clone(),
         time_zone: caller.time_zone,
+        token: bearer::kept(&parts.headers, inner.mounts.want_callers_tokens()),
         session: session.as_ref().map(|in_use| in_use.session.clone()),
     };
     let principal = Arc::new(principal);
@@ -125,7 +126,12 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
         counted
     };
     let response = if message.is_initialize() && session.is_none() {
-        open(inner, parts, body, next, owner, principal).await?
+        // A session lasts longer than the token it was opened with should be kept.
+        let opened_by = Arc::new(Principal {
+            token: None,
+            ..Principal::clone(&principal)
+        });
+        open(inner, parts, body, next, owner, opened_by).await?
     } else {
         forward(parts, body, next).await
     };

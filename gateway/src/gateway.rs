@@ -178,7 +178,7 @@ impl Gateway {
             background.clone(),
             stop.clone(),
         );
-        let mounts = Mounts::new(&settings.mounts, clock.clone())?;
+        let mounts = Mounts::new(&settings.mounts, &identity, clock.clone())?;
         let inner = Arc::new(Inner {
             calls,
             metadata_url: format!("{public_url}{METADATA_PATH}/mcp"),

@@ -64,7 +64,10 @@ pub use annex::Annex;
 pub use call::{CallContext, Principal};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewaySnapshot, StillServed};
-pub use mounts::{MountSettings, MountSnapshot, MountsSettings, Pin, PinFile, ToolOverride, Trust, Upstream};
+pub use mounts::{
+    ClientAuthentication, MountSettings, MountSnapshot, MountsSettings, Pin, PinFile, SubjectToken,
+    TokenExchange, ToolOverride, Trust, Upstream,
+};
 pub use notices::{Change, Notices};
 pub use parsers::Parsers;
 pub use policy::{

@@ -10,7 +10,7 @@
 //!
 //! What holds:
 //! * What a server is told about a user is what the call says. Its token stays here; the server gets credentials of
-//!   its own, or none.
+//!   its own, in the user's name where they are exchanged for one, or none.
 //! * A tool is offered as it was approved. One whose definition changed is kept from everybody until it is approved
 //!   again.
 //! * A server that is away takes nothing with it: its tools stay listed, marked, and calling them says so.
@@ -22,6 +22,8 @@ mod breaker;
 mod call;
 mod child;
 mod connection;
+mod credential;
+mod exchange;
 mod forward;
 mod http_client;
 mod mount;
@@ -35,15 +37,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use events::{Clock, SessionId, UserId};
+use identity::Identity;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::mount::MountSnapshot;
 pub use self::pins::{Pin, PinFile};
-pub use self::settings::{MountSettings, MountsSettings, ToolOverride, Trust, Upstream};
+pub use self::settings::{
+    ClientAuthentication, MountSettings, MountsSettings, SubjectToken, TokenExchange, ToolOverride, Trust,
+    Upstream,
+};
 
 use self::annex::PassedThrough;
 use self::child::Children;
+use self::exchange::Exchange;
 use self::mount::Mount;
 use self::sessions::Whose;
 use crate::annex::Annex;
@@ -66,6 +73,7 @@ pub(crate) struct Mounts {
     clock: Arc<dyn Clock>,
     refresh: Duration,
     session_idle: Duration,
+    wants_callers_tokens: bool,
     tasks: TaskTracker,
 }
 
@@ -74,7 +82,11 @@ impl Mounts {
     ///
     /// # Errors
     /// [`GatewayError::Mount`] for settings that cannot be meant.
-    pub(crate) fn new(settings: &MountsSettings, clock: Arc<dyn Clock>) -> Result<Self, GatewayError> {
+    pub(crate) fn new(
+        settings: &MountsSettings,
+        identity: &Identity,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, GatewayError> {
         let tasks = TaskTracker::new();
         let children = Arc::new(Children::new(
             settings.child_environment.clone(),
@@ -96,10 +108,22 @@ impl Mounts {
                 return Err(refuse("another mount has its name or prefix".to_owned()));
             }
             let pins = PinFile::of(&settings.folder, &mount.name);
-            let mount = Mount::new(mount.clone(), pins, children.clone(), clock.clone());
+            let exchange = mount
+                .token_exchange
+                .clone()
+                .map(|settings| Exchange::try_new(&mount.name, settings, identity.clone(), clock.clone()));
+            let exchange = exchange
+                .transpose()
+                .map_err(|reason| refuse(format!("token_exchange: {reason}")))?;
+            let mount = Mount::new(mount.clone(), pins, exchange, children.clone(), clock.clone());
             all.push(Arc::new(mount));
         }
+        let is_wanted = |mount: &Arc<Mount>| {
+            let exchange = mount.settings.token_exchange.as_ref();
+            exchange.is_some_and(|exchange| exchange.subject == SubjectToken::Callers)
+        };
         Ok(Self {
+            wants_callers_tokens: all.iter().any(is_wanted),
             all,
             children,
             clock,
@@ -174,8 +198,16 @@ impl Mounts {
         self.close_where(move |whose| matches!(whose, Whose::Users(_, Some(id)) if *id == session));
     }
 
-    /// Closes what was opened for a user who is not served any more.
+    /// Whether a caller's own token is wanted, for a token endpoint.
+    pub(crate) fn want_callers_tokens(&self) -> bool {
+        self.wants_callers_tokens
+    }
+
+    /// Closes what was opened for a user who is not served any more, and forgets its tokens.
     pub(crate) fn end_user(&self, user: &UserId) {
+        for exchange in self.all.iter().filter_map(|mount| mount.exchange.as_ref()) {
+            exchange.forget_user(user);
+        }
         let user = user.clone();
         self.close_where(move |whose| matches!(whose, Whose::Users(of, _) if *of == user));
     }
@@ -269,6 +301,9 @@ fn check(mount: &MountSettings) -> Result<(), String> {
         Upstream::Http { url } => address::endpoint(url, mount.allow_private_addresses)
             .map(drop)
             .map_err(|error| error.to_string()),
+        Upstream::Stdio { .. } if mount.token_exchange.is_some() => {
+            Err("a child process has no use for a token".to_owned())
+        }
         Upstream::Stdio { command, .. } if command.is_empty() => Err("command is empty".to_owned()),
         Upstream::Stdio { .. } => Ok(()),
     }

@@ -336,6 +336,7 @@ mod tests {
             issuer: owner.issuer,
             space_id: owner.space_id,
             time_zone: "UTC".to_owned(),
+            token: None,
             session: None,
         }
     }

@@ -75,6 +75,7 @@ const SESSIONS: &str = "gateway_sessions";
 const AUTH_FAILURES: &str = "gateway_auth_failures_total";
 const MOUNT_UP: &str = "gateway_mount_up";
 const MOUNT_FAILURES: &str = "gateway_mount_failures_total";
+const TOKEN_EXCHANGES: &str = "gateway_token_exchanges_total";
 pub(crate) const READ_YOUR_WRITES_TIMEOUTS: &str = "gateway_read_your_writes_timeouts_total";
 
 /// Describes what there is to measure and starts it at zero.
@@ -129,6 +130,11 @@ pub(crate) fn describe(registry: &ToolRegistry) {
         MOUNT_FAILURES,
         Unit::Count,
         "requests a mounted server left without an answer, by reason"
+    );
+    describe_counter!(
+        TOKEN_EXCHANGES,
+        Unit::Count,
+        "tokens asked for at the token endpoints of mounted servers, by outcome"
     );
     for tool in registry.visible_names() {
         for outcome in Outcome::ALL {
@@ -194,4 +200,9 @@ pub(crate) fn mount_up(mount: &str, is_up: bool) {
 
 pub(crate) fn mount_failure(mount: &str, reason: &'static str) {
     counter!(MOUNT_FAILURES, "mount" => mount.to_owned(), "reason" => reason).increment(1);
+}
+
+/// A token was asked for: `issued`, `refused`, or `failed`.
+pub(crate) fn token_exchange(mount: &str, outcome: &'static str) {
+    counter!(TOKEN_EXCHANGES, "mount" => mount.to_owned(), "outcome" => outcome).increment(1);
 }

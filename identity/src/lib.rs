@@ -14,7 +14,8 @@
 //! * `registration`, `accounts`: an account's life. `suspension`, `deletion`, `rewrite`: its end, down to the bytes.
 //!   `known_accounts`: that it lives, asked often.
 //! * `passwords`, `login`: proving who one is.
-//! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request.
+//! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request. `vouching`: what
+//!   we say of an account to others.
 //! * `spaces`, `memberships`: who shares records with whom. `vault`, `seal`: the keys those records are encrypted with.
 //!
 //! **To add a column or table**: add the next numbered file to `migrations/sqlite/identity/` (never edit one),
@@ -51,6 +52,7 @@ mod testing;
 mod text_enum;
 mod tokens;
 mod vault;
+mod vouching;
 
 use std::sync::{Arc, OnceLock};
 

@@ -50,6 +50,19 @@ struct OurClaims<'a> {
     tier: &'a str,
 }
 
+/// What we state of an account to somebody else.
+#[derive(Serialize)]
+struct StatedClaims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
+    iat: u64,
+    nbf: u64,
+    exp: u64,
+    jti: &'a str,
+    email: &'a str,
+}
+
 /// What anybody may have written. Each claim is taken as it is, so that its shape can be judged by name.
 #[derive(Deserialize, Debug)]
 pub(crate) struct AnyClaims {
@@ -163,6 +176,39 @@ impl TokenRules {
         let token = jsonwebtoken::encode(&header_of(key), &claims, &key.private)
             .map_err(|_| CryptoError::NotSigned)?;
         Ok((token.into(), expires_at))
+    }
+
+    /// A statement about `account` to `audience` alone, which must not be one of ours: whoever reads it could
+    /// otherwise come here with it.
+    pub(crate) fn sign_for(
+        &self,
+        key: &SigningKey,
+        account: &Account,
+        audience: &str,
+        id: &str,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<SecretString, IdentityError> {
+        let is_another = !audience.is_empty() && self.audiences.iter().all(|ours| ours != audience);
+        refuse_unless(
+            is_another,
+            "audience",
+            "must be somebody else's address or name".to_owned(),
+        )?;
+        let issued_s = seconds(now);
+        let claims = StatedClaims {
+            iss: &self.issuer,
+            aud: audience,
+            sub: account.id.as_str(),
+            iat: issued_s,
+            nbf: issued_s,
+            exp: issued_s.saturating_add(ttl.as_secs()),
+            jti: id,
+            email: &account.email,
+        };
+        jsonwebtoken::encode(&header_of(key), &claims, &key.private)
+            .map(SecretString::from)
+            .map_err(|_| CryptoError::NotSigned.into())
     }
 
     /// Checks everything about `token` but the time.

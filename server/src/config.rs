@@ -6,6 +6,7 @@
 
 mod layers;
 mod mounts;
+mod token_exchange;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -3,6 +3,7 @@
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use identity::{Caller, Identity, TokenError};
+use secrecy::SecretString;
 
 use crate::problem::Problem;
 use crate::telemetry;
@@ -34,6 +35,14 @@ enum Refusal {
 /// Whether the request brings one token, of whatever worth.
 pub(crate) fn has_token(headers: &HeaderMap) -> bool {
     token_of(headers).is_ok()
+}
+
+/// The token of a request that was accepted, to be kept for its length, where it `is_wanted`.
+pub(crate) fn kept(headers: &HeaderMap, is_wanted: bool) -> Option<SecretString> {
+    token_of(headers)
+        .ok()
+        .filter(|_| is_wanted)
+        .map(SecretString::from)
 }
 
 fn token_of(headers: &HeaderMap) -> Result<&str, Refusal> {

@@ -1,13 +1,10 @@
 //! One session with a mounted server, over HTTP or with a child process, in whichever era both speak.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use events::Clock;
-use http::HeaderValue;
-use http::header::AUTHORIZATION;
 use rmcp::RoleClient;
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
 use rmcp::service::{
@@ -20,6 +17,8 @@ use tokio::sync::{Mutex, Notify};
 
 use super::address::{self, AddressError, Lookup};
 use super::child::{ChildError, Children, Group};
+use super::credential::{Bearer, Credential};
+use super::exchange::ExchangeError;
 use super::http_client::HttpClient;
 use super::relay::{Heard, Lines, Relay};
 use super::settings::{MountSettings, Upstream};
@@ -47,6 +46,12 @@ pub(super) enum OpenError {
     /// Its credentials cannot be read.
     #[error("the file of its credentials cannot be used: {0}")]
     Credentials(String),
+    /// It gets no credentials for its user.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// It does not accept its credentials.
+    #[error("it does not accept our credentials")]
+    Unauthorized,
     /// It did not shake hands.
     #[error("{0}")]
     Handshake(String),
@@ -74,6 +79,8 @@ pub(super) struct OnBehalf {
 pub(super) struct Connection {
     pub(super) peer: Peer<RoleClient>,
     pub(super) lines: Arc<Lines>,
+    /// What each request of the session shows.
+    pub(super) credential: Arc<Credential>,
     running: Mutex<Option<Shaken>>,
 }
 
@@ -82,10 +89,13 @@ impl Connection {
     pub(super) async fn open(
         mount: &MountSettings,
         whom: &OnBehalf,
+        bearer: Option<Arc<Bearer>>,
         children: &Arc<Children>,
         tools_changed: Arc<Notify>,
         clock: &dyn Clock,
     ) -> Result<Self, OpenError> {
+        let credential = Arc::new(Credential::default());
+        credential.show(bearer.clone());
         let implementation = Implementation::new("dramatis", env!("CARGO_PKG_VERSION"));
         let relay = Relay {
             lines: Arc::new(Lines::new(tools_changed, whom.heard.clone())),
@@ -96,31 +106,34 @@ impl Connection {
             legacy_version: Some(ProtocolVersion::V_2025_11_25),
         };
         if whom.is_in_session {
-            let shaken = within(
-                clock,
-                shake(mount, relay.clone(), ClientLifecycleMode::Initialize, children),
-            )
-            .await;
+            let initialize = ClientLifecycleMode::Initialize;
+            let shaking = shake(mount, relay.clone(), initialize, &credential, children);
+            let shaken = within(clock, shaking).await;
             match shaken {
                 // A server of the later era alone says so in an answer; anything else is the end.
                 Err(Refusal::Answered(_)) => {}
-                other => return Self::settle(other, relay),
+                other => return Self::settle(other, relay, credential, bearer.as_ref()),
             }
         }
-        Self::settle(
-            within(clock, shake(mount, relay.clone(), both, children)).await,
-            relay,
-        )
+        let shaken = within(clock, shake(mount, relay.clone(), both, &credential, children)).await;
+        Self::settle(shaken, relay, credential, bearer.as_ref())
     }
 
-    fn settle(shaken: Result<Shaken, Refusal>, relay: Relay) -> Result<Self, OpenError> {
+    fn settle(
+        shaken: Result<Shaken, Refusal>,
+        relay: Relay,
+        credential: Arc<Credential>,
+        bearer: Option<&Arc<Bearer>>,
+    ) -> Result<Self, OpenError> {
         let (service, group) = shaken.map_err(|refusal| match refusal {
+            _ if credential.was_refused(bearer) => OpenError::Unauthorized,
             Refusal::Answered(reason) => OpenError::Handshake(reason),
             Refusal::Failed(error) => error,
         })?;
         Ok(Self {
             peer: service.peer().clone(),
             lines: relay.lines,
+            credential,
             running: Mutex::new(Some((service, group))),
         })
     }
@@ -181,11 +194,12 @@ async fn shake(
     mount: &MountSettings,
     relay: Relay,
     lifecycle: ClientLifecycleMode,
+    credential: &Arc<Credential>,
     children: &Arc<Children>,
 ) -> Result<Shaken, Refusal> {
     match &mount.upstream {
         Upstream::Http { url } => {
-            let (client, config) = http(mount, url)?;
+            let (client, config) = http(mount, url, credential.clone())?;
             let transport = StreamableHttpClientTransport::with_client(client, config);
             let shaken = relay.serve_with_lifecycle(transport, lifecycle).await;
             Ok((shaken.map_err(|error| refusal(&error, ""))?, None))
@@ -205,13 +219,10 @@ async fn shake(
 fn http(
     mount: &MountSettings,
     url: &str,
+    credential: Arc<Credential>,
 ) -> Result<(HttpClient, StreamableHttpClientTransportConfig), OpenError> {
     let allow_private = mount.allow_private_addresses;
     let endpoint = address::endpoint(url, allow_private)?;
-    let mut headers = HashMap::new();
-    if let Some(file) = &mount.auth_file {
-        headers.insert(AUTHORIZATION, credentials(file)?);
-    }
     let http = reqwest::Client::builder()
         .dns_resolver(Arc::new(Lookup { allow_private }))
         .redirect(reqwest::redirect::Policy::none())
@@ -223,20 +234,21 @@ fn http(
     let client = HttpClient {
         http,
         bytes_max: mount.response_bytes_max,
+        credential,
     };
     let config = StreamableHttpClientTransportConfig::with_uri(endpoint.as_str())
-        .custom_headers(headers)
         .max_concurrent_requests(REQUESTS_MAX)
         .max_sse_event_size(mount.response_bytes_max);
     Ok((client, config))
 }
 
-fn credentials(file: &Path) -> Result<HeaderValue, OpenError> {
+/// The credentials in `file`.
+pub(super) fn credentials(file: &Path) -> Result<Arc<Bearer>, OpenError> {
     let text = std::fs::read_to_string(file).map_err(|error| OpenError::Credentials(error.to_string()))?;
-    let mut value = HeaderValue::from_str(text.trim())
-        .map_err(|_| OpenError::Credentials("it holds what no header may".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
+    let bearer = Bearer::try_new(text.trim());
+    bearer
+        .map(Arc::new)
+        .map_err(|error| OpenError::Credentials(error.to_string()))
 }
 
 fn refusal(error: &ClientInitializeError, complaint: &str) -> Refusal {

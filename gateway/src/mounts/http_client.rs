@@ -7,14 +7,16 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::{RequestBuilder, Response};
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
 };
 use sse_stream::{Sse, SseStream};
+
+use super::credential::{Bearer, Credential};
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -28,6 +30,8 @@ pub(super) struct HttpClient {
     pub(super) http: reqwest::Client,
     /// Bytes of one message from the server.
     pub(super) bytes_max: usize,
+    /// What each request shows.
+    pub(super) credential: Arc<Credential>,
 }
 
 /// A message from the server was too long.
@@ -41,6 +45,7 @@ impl HttpClient {
         request: RequestBuilder,
         session: Option<Arc<str>>,
         headers: HashMap<HeaderName, HeaderValue>,
+        bearer: Option<Arc<Bearer>>,
     ) -> Result<Response, Failure> {
         let mut request = request.header(ACCEPT, "application/json, text/event-stream");
         for (name, value) in headers {
@@ -49,8 +54,12 @@ impl HttpClient {
         if let Some(session) = session {
             request = request.header(SESSION, session.as_ref());
         }
+        if let Some(bearer) = &bearer {
+            request = request.header(AUTHORIZATION, bearer.header());
+        }
         let response = request.send().await.map_err(StreamableHttpError::Client)?;
         if response.status() == StatusCode::UNAUTHORIZED {
+            self.credential.refuse(bearer);
             // What the server says of itself is for our log; the header holds no secret of ours.
             let challenge = response.headers().get(WWW_AUTHENTICATE);
             let challenge = challenge
@@ -64,6 +73,17 @@ impl HttpClient {
             return Err(unexpected("it answered with a redirect, which is not followed"));
         }
         Ok(response)
+    }
+
+    /// What is shown with `message`: its own, or what the session shows now.
+    fn bearer_of(&self, message: &ClientJsonRpcMessage) -> Option<Arc<Bearer>> {
+        let own = match message {
+            ClientJsonRpcMessage::Request(request) => {
+                request.request.extensions().get::<Arc<Bearer>>().cloned()
+            }
+            _ => None,
+        };
+        own.or_else(|| self.credential.now())
     }
 
     /// The whole body, within the limit.
@@ -124,7 +144,9 @@ impl StreamableHttpClient for HttpClient {
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let is_in_session = session.is_some();
         let request = self.http.post(uri.as_ref()).json(&message);
-        let response = self.send(request, session, headers).await?;
+        let response = self
+            .send(request, session, headers, self.bearer_of(&message))
+            .await?;
         let status = response.status();
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Ok(StreamableHttpPostResponse::Accepted);
@@ -180,7 +202,8 @@ impl StreamableHttpClient for HttpClient {
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), Failure> {
         // Whatever it answers, we are done with it.
-        self.send(self.http.delete(uri.as_ref()), Some(session), headers)
+        let request = self.http.delete(uri.as_ref());
+        self.send(request, Some(session), headers, self.credential.now())
             .await
             .map(drop)
     }
@@ -197,7 +220,9 @@ impl StreamableHttpClient for HttpClient {
         if let Some(last_event) = last_event {
             request = request.header("last-event-id", last_event);
         }
-        let response = self.send(request, session, headers).await?;
+        let response = self
+            .send(request, session, headers, self.credential.now())
+            .await?;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(StreamableHttpError::ServerDoesNotSupportSse);
         }

@@ -5,19 +5,24 @@ use std::time::Duration;
 
 use events::{Clock, UserId};
 use rmcp::RoleServer;
-use rmcp::model::{ClientRequest, PaginatedRequestParams, ServerCapabilities, Tool};
+use rmcp::model::{
+    ClientRequest, GetExtensions as _, ListToolsRequest, PaginatedRequestParams, ServerCapabilities,
+    ServerResult, Tool,
+};
 use rmcp::service::RequestContext;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
 use super::breaker::Breaker;
 use super::child::Children;
-use super::connection::{Connection, OnBehalf, OpenError};
+use super::connection::{self, Connection, OnBehalf, OpenError};
+use super::credential::Bearer;
+use super::exchange::Exchange;
 use super::forward::{Answer, Unanswered};
 use super::offer;
 use super::pins::PinFile;
 use super::relay::Heard;
-use super::sessions::{Sessions, Whose};
+use super::sessions::{InUse, Sessions, Whose};
 use super::settings::MountSettings;
 use crate::call::Principal;
 use crate::notices::Change;
@@ -39,6 +44,8 @@ pub(crate) struct Mount {
     pub(super) settings: MountSettings,
     pub(super) pins: PinFile,
     pub(super) sessions: Sessions,
+    /// Where credentials in each user's name come from.
+    pub(super) exchange: Option<Exchange>,
     /// The server said, or somebody found out, that its tools are others now.
     pub(super) tools_changed: Arc<Notify>,
     /// What else changes at the server, for whoever tells our clients.
@@ -60,6 +67,32 @@ struct State {
     unusable: Vec<String>,
     problem: Option<String>,
     was_tried: bool,
+}
+
+/// A session in use, and what is shown there in its user's name alone.
+#[derive(Debug)]
+struct Session {
+    in_use: InUse,
+    exchanged: Option<Arc<Bearer>>,
+}
+
+impl Session {
+    /// `request`, to be sent with exactly the credentials it is made with.
+    fn shown_with(&self, mut request: ClientRequest) -> ClientRequest {
+        if let Some(bearer) = &self.exchanged {
+            request.extensions_mut().insert(bearer.clone());
+        }
+        request
+    }
+
+    /// Whether the server has answered what was shown here with 401.
+    fn was_refused(&self) -> bool {
+        let credential = &self.in_use.connection.credential;
+        match &self.exchanged {
+            Some(bearer) => credential.was_refused(Some(bearer)),
+            None => credential.was_refused(credential.now().as_ref()),
+        }
+    }
 }
 
 /// How a mounted server is.
@@ -101,6 +134,7 @@ impl Mount {
     pub(super) fn new(
         settings: MountSettings,
         pins: PinFile,
+        exchange: Option<Exchange>,
         children: Arc<Children>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -110,6 +144,7 @@ impl Mount {
             heard,
             settings,
             pins,
+            exchange,
             sessions: Sessions::new(clock.clone()),
             tools_changed: Arc::default(),
             children,
@@ -220,21 +255,11 @@ impl Mount {
     }
 
     async fn list(&self) -> Result<Vec<Tool>, String> {
-        let session = self
-            .sessions
-            .get(&Whose::Everybodys, async || self.open(self.for_everybody()).await);
-        let session = session.await.map_err(|error| error.to_string())?;
-        if let Some(info) = session.connection.peer.peer_info() {
-            self.state().capabilities = info.capabilities.clone();
-        }
         let (mut tools, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
-            let mut page = PaginatedRequestParams::default();
-            page.cursor = cursor;
-            let page = session.connection.peer.list_tools(Some(page)).await;
-            let page = page.map_err(|error| events::capped(&error.to_string(), 300))?;
-            tools.extend(page.tools);
-            cursor = page.next_cursor;
+            let (page, next) = self.list_page(cursor).await?;
+            tools.extend(page);
+            cursor = next;
             if cursor.is_none() || tools.len() > TOOLS_MAX {
                 break;
             }
@@ -247,11 +272,70 @@ impl Mount {
         Ok(tools)
     }
 
-    async fn open(&self, whom: OnBehalf) -> Result<Connection, OpenError> {
+    async fn list_page(&self, cursor: Option<String>) -> Result<(Vec<Tool>, Option<String>), String> {
+        let session = self.session(None).await.map_err(|error| error.to_string())?;
+        let connection = &session.in_use.connection;
+        if let Some(info) = connection.peer.peer_info() {
+            self.state().capabilities = info.capabilities.clone();
+        }
+        let mut page = PaginatedRequestParams::default();
+        page.cursor = cursor;
+        let request = ListToolsRequest::with_param(page);
+        let request = session.shown_with(ClientRequest::ListToolsRequest(request));
+        let page = connection.peer.send_request(request).await;
+        if session.was_refused() {
+            self.forget(None, &session).await;
+            return Err(OpenError::Unauthorized.to_string());
+        }
+        match page {
+            Ok(ServerResult::ListToolsResult(page)) => Ok((page.tools, page.next_cursor)),
+            Ok(_) => Err(Unanswered::Nonsense.to_string()),
+            Err(error) => Err(events::capped(&error.to_string(), 300)),
+        }
+    }
+
+    /// The session of `principal` with the server, or ours, and what is shown there.
+    async fn session(&self, principal: Option<&Principal>) -> Result<Session, OpenError> {
+        let exchanged = match &self.exchange {
+            // Asking what tools there are is not in anybody's name.
+            Some(_) if principal.is_none() && self.settings.auth_file.is_some() => None,
+            Some(exchange) => Some(exchange.bearer(principal).await?),
+            None => None,
+        };
+        let (whose, whom) = match principal {
+            Some(principal) => (self.whose(principal), self.on_behalf(principal)),
+            None => (Whose::Everybodys, self.for_everybody()),
+        };
+        let open = async || self.open(whom, exchanged.clone()).await;
+        let in_use = self.sessions.get(&whose, open).await;
+        if let (Err(OpenError::Unauthorized), Some(exchange), Some(bearer)) =
+            (&in_use, &self.exchange, &exchanged)
+        {
+            exchange.forget(principal, bearer).await;
+        }
+        let in_use = in_use?;
+        if exchanged.is_some() {
+            in_use.connection.credential.show(exchanged.clone());
+        }
+        Ok(Session { in_use, exchanged })
+    }
+
+    async fn forget(&self, principal: Option<&Principal>, session: &Session) {
+        if let (Some(exchange), Some(bearer)) = (&self.exchange, &session.exchanged) {
+            exchange.forget(principal, bearer).await;
+        }
+    }
+
+    async fn open(&self, whom: OnBehalf, exchanged: Option<Arc<Bearer>>) -> Result<Connection, OpenError> {
+        let bearer = match (exchanged, &self.settings.auth_file) {
+            (None, Some(file)) => Some(connection::credentials(file)?),
+            (exchanged, _) => exchanged,
+        };
         let (changed, clock) = (self.tools_changed.clone(), self.clock.as_ref());
         Box::pin(Connection::open(
             &self.settings,
             &whom,
+            bearer,
             &self.children,
             changed,
             clock,
@@ -261,7 +345,11 @@ impl Mount {
 
     fn whose(&self, principal: &Principal) -> Whose {
         if self.settings.is_stateless {
-            return Whose::Everybodys;
+            return match self.exchange {
+                None => Whose::Everybodys,
+                // It may keep no state, but it is told each user's own credentials.
+                Some(_) => Whose::Users(principal.user_id.clone(), None),
+            };
         }
         let session = principal.session.as_ref().map(|session| session.id.clone());
         Whose::Users(principal.user_id.clone(), session)
@@ -310,24 +398,8 @@ impl Mount {
         request: ClientRequest,
         principal: &Principal,
     ) -> Result<Answer, AskError> {
-        self.breaker()
-            .admit(self.clock.monotonic())
-            .map_err(AskError::Resting)?;
-        let whose = self.whose(principal);
-        let session = self
-            .sessions
-            .get(&whose, async || self.open(self.on_behalf(principal)).await);
-        let answered = match session.await {
-            Ok(session) => {
-                let asked = session
-                    .connection
-                    .ask(request, self.settings.deadline, self.clock.as_ref());
-                asked.await.map_err(AskError::from)
-            }
-            Err(error) => Err(AskError::from(error)),
-        };
-        self.count(&answered);
-        answered
+        self.admit()?;
+        self.ask_once(request, principal, None).await
     }
 
     /// Puts `request` to the server in the name of `principal`. One that `may_repeat` is sent once more when its
@@ -339,40 +411,60 @@ impl Mount {
         asked: &RequestContext<RoleServer>,
         may_repeat: bool,
     ) -> Result<Answer, AskError> {
-        self.breaker()
-            .admit(self.clock.monotonic())
-            .map_err(AskError::Resting)?;
-        let answered = self.ask_once(request.clone(), principal, asked).await;
+        self.admit()?;
+        let answered = self.ask_once(request.clone(), principal, Some(asked)).await;
         match answered {
             Err(AskError::Unanswered(Unanswered::Lost(_))) if may_repeat => {
-                self.ask_once(request, principal, asked).await
+                self.ask_once(request, principal, Some(asked)).await
             }
             answered => answered,
         }
     }
 
+    fn admit(&self) -> Result<(), AskError> {
+        let now = self.clock.monotonic();
+        self.breaker().admit(now).map_err(AskError::Resting)
+    }
+
+    /// A server that does not take a token that was exchanged for it has read nothing of the request, so that is sent
+    /// again with another token, once.
     async fn ask_once(
         &self,
         request: ClientRequest,
         principal: &Principal,
-        asked: &RequestContext<RoleServer>,
+        asked: Option<&RequestContext<RoleServer>>,
     ) -> Result<Answer, AskError> {
-        let whose = self.whose(principal);
-        let session = self
-            .sessions
-            .get(&whose, async || self.open(self.on_behalf(principal)).await);
-        let answered = match session.await {
-            Ok(session) => {
-                let clock = self.clock.as_ref();
-                let forwarded = session
-                    .connection
-                    .forward(request, asked, self.settings.deadline, clock);
-                Box::pin(forwarded).await.map_err(AskError::from)
-            }
-            Err(error) => Err(AskError::from(error)),
-        };
+        let is_refused = |answered: &_| matches!(answered, Err(AskError::Open(OpenError::Unauthorized)));
+        let mut answered = self.put(request.clone(), principal, asked).await;
+        if is_refused(&answered) && self.exchange.is_some() {
+            answered = self.put(request, principal, asked).await;
+        }
         self.count(&answered);
         answered
+    }
+
+    async fn put(
+        &self,
+        request: ClientRequest,
+        principal: &Principal,
+        asked: Option<&RequestContext<RoleServer>>,
+    ) -> Result<Answer, AskError> {
+        let session = self.session(Some(principal)).await?;
+        let request = session.shown_with(request);
+        let (connection, deadline, clock) = (
+            &session.in_use.connection,
+            self.settings.deadline,
+            self.clock.as_ref(),
+        );
+        let answered = match asked {
+            Some(asked) => Box::pin(connection.forward(request, asked, deadline, clock)).await,
+            None => connection.ask(request, deadline, clock).await,
+        };
+        if answered.is_err() && session.was_refused() {
+            self.forget(Some(principal), &session).await;
+            return Err(OpenError::Unauthorized.into());
+        }
+        Ok(answered?)
     }
 
     /// Whatever the server answered, it is alive. What is our doing or the client's says nothing about it.
@@ -392,6 +484,11 @@ impl Mount {
                 telemetry::mount_failure(name, "lost");
                 self.breaker().failed(now);
             }
+            Err(AskError::Open(OpenError::Unauthorized)) => {
+                telemetry::mount_failure(name, "unauthorized");
+                self.breaker().succeeded();
+            }
+            Err(AskError::Open(OpenError::Exchange(_))) => telemetry::mount_failure(name, "no-token"),
             Err(AskError::Open(OpenError::Handshake(_) | OpenError::TooSlow | OpenError::Child(_))) => {
                 telemetry::mount_failure(name, "unreachable");
                 self.breaker().failed(now);

@@ -53,6 +53,9 @@ pub struct MountSettings {
     pub deadline: Duration,
     /// File that holds the value of the `Authorization` header we send it. Read anew for each session.
     pub auth_file: Option<PathBuf>,
+    /// How tokens for it are got in the name of each user. `auth_file`, or client credentials without one, is then for
+    /// asking what tools there are.
+    pub token_exchange: Option<TokenExchange>,
     /// Whether it may be at a loopback, private or link-local address.
     pub allow_private_addresses: bool,
     /// Bytes of one message from it.
@@ -76,6 +79,7 @@ impl MountSettings {
             is_stateless: false,
             deadline: Duration::from_mins(1),
             auth_file: None,
+            token_exchange: None,
             allow_private_addresses: false,
             response_bytes_max: 4 * 1024 * 1024,
             trust: Trust::FirstUse,
@@ -116,6 +120,50 @@ pub enum Upstream {
         /// Its environment beside [`MountsSettings::child_environment`].
         environment: BTreeMap<String, String>,
     },
+}
+
+/// How tokens for a server are exchanged, by RFC 8693.
+#[derive(Debug, Clone)]
+pub struct TokenExchange {
+    /// The token endpoint, `https://…`.
+    pub endpoint: String,
+    /// Who we are to it.
+    pub client_id: String,
+    /// File of the secret that proves it. Read anew for each request.
+    pub client_secret_file: PathBuf,
+    /// How it is proven.
+    pub client_authentication: ClientAuthentication,
+    /// What is exchanged.
+    pub subject: SubjectToken,
+    /// Names of the servers the token is for.
+    pub audiences: Vec<String>,
+    /// Addresses of the servers the token is for.
+    pub resources: Vec<String>,
+    /// What the token is to allow, parted by spaces.
+    pub scope: Option<String>,
+    /// Whether the endpoint may be at a loopback, private or link-local address, and there without TLS.
+    pub allow_private_addresses: bool,
+}
+
+/// How we say to a token endpoint who we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// In the `Authorization` header.
+    Basic,
+    /// In the form.
+    Post,
+}
+
+/// What is exchanged for a token in a user's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubjectToken {
+    /// A statement of ours about the user, to `audience` alone and good for a minute. The caller's token stays here.
+    Statement {
+        /// Who is to read it.
+        audience: String,
+    },
+    /// The very token the caller came with.
+    Callers,
 }
 
 /// What is made of a tool seen for the first time. One that changes later waits for approval in either case.

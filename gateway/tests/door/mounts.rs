@@ -1,9 +1,13 @@
 //! Servers of others behind the door: their tools as ours, and nothing of ours to them.
 
+#[path = "mounts/exchange.rs"]
+mod exchange;
 #[path = "mounts/shop.rs"]
 mod shop;
 #[path = "mounts/stdio.rs"]
 mod stdio;
+#[path = "mounts/token_endpoint.rs"]
+mod token_endpoint;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

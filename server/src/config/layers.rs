@@ -251,9 +251,15 @@ mod tests {
         assert!(layers(memory).read().is_ok());
         let shown = serde_json::to_string(&layers(memory).settings().unwrap()).unwrap();
         assert!(shown.contains("KEY") && !shown.contains("hush"), "{shown}");
+        let exchange = "[mounts.shop]\nurl = \"https://a\"\n[mounts.shop.token_exchange]\nendpoint = \"https://b\"\n\
+            client_id = \"c\"\nclient_secret_file = \"d\"\nsubject = \"caller\"\nresource = [\"https://a/mcp\"]";
+        assert!(layers(exchange).read().is_ok());
         for wrong in [
             "[mounts.none]",
             "[mounts.both]\nurl = \"http://a\"\ncommand = [\"b\"]",
+            "[mounts.child]\ncommand = [\"a\"]\ntoken_exchange = { endpoint = \"https://a\", client_id = \"b\", client_secret_file = \"c\" }",
+            "[mounts.unsecret]\nurl = \"http://a\"\ntoken_exchange = { endpoint = \"https://a\", client_id = \"b\" }",
+            "[mounts.plain]\nurl = \"http://a\"\ntoken_exchange = { endpoint = \"https://a\", client_id = \"b\", client_secret = \"c\" }",
             "[mounts.odd]\nurl = \"http://a\"\nprefx = \"b\"",
         ] {
             let error = layers(wrong).read().unwrap_err().to_string();

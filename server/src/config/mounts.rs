@@ -8,6 +8,7 @@ use gateway::{Hint, MountSettings, MountsSettings, ToolOverride, Trust, Upstream
 use serde::{Deserialize, Serialize};
 
 use super::Config;
+use super::token_exchange::TokenExchangeKeys;
 
 /// Shortest names of a child's environment that are ours as well: where programs and homes are, and how text is
 /// written. Everything else of our environment stays with us.
@@ -32,6 +33,8 @@ pub(crate) struct MountKeys {
     deadline_ms: u64,
     /// File with the value of the `Authorization` header sent to it.
     auth_file: Option<PathBuf>,
+    /// How tokens for it are got in each user's name.
+    token_exchange: Option<TokenExchangeKeys>,
     /// Whether it may be at a loopback, private or link-local address.
     allow_private_addresses: bool,
     /// Bytes of one message from it.
@@ -88,6 +91,7 @@ impl Default for MountKeys {
             stateless: false,
             deadline_ms: 60_000,
             auth_file: None,
+            token_exchange: None,
             allow_private_addresses: false,
             response_bytes_max: 4 * 1024 * 1024,
             trust: TrustKey::FirstUse,
@@ -106,6 +110,12 @@ impl MountKeys {
         }
         if self.deadline_ms == 0 {
             faults.push("deadline_ms must be more than 0");
+        }
+        if let Some(exchange) = &self.token_exchange {
+            if self.url.is_none() {
+                faults.push("token_exchange is for a url");
+            }
+            faults.extend(exchange.faults());
         }
         if self.response_bytes_max < 1024 {
             faults.push("response_bytes_max must be 1024 or more");
@@ -135,6 +145,7 @@ impl MountKeys {
             is_stateless: self.stateless,
             deadline: Duration::from_millis(self.deadline_ms),
             auth_file: self.auth_file.clone(),
+            token_exchange: self.token_exchange.as_ref().map(TokenExchangeKeys::settings),
             allow_private_addresses: self.allow_private_addresses,
             response_bytes_max: self.response_bytes_max,
             trust: match self.trust {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use rmcp::model::{
@@ -28,6 +29,10 @@ pub(super) struct Shared {
     pub(super) description: Mutex<String>,
     /// What came in the `Authorization` header of each request.
     pub(super) credentials: Mutex<Vec<String>>,
+    /// Beginnings of `Authorization` headers that are answered with 401.
+    pub(super) refused: Mutex<Vec<String>>,
+    /// The headers of each call.
+    pub(super) headers: Mutex<Vec<HeaderMap>>,
     /// The `_meta` of each call.
     pub(super) meta: Mutex<Vec<Value>>,
     /// Calls that have begun.
@@ -114,7 +119,12 @@ impl Running {
 async fn overhear(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let said = request.headers().get("authorization");
     let said = said.map(|value| value.to_str().unwrap().to_owned());
-    shared.credentials.lock().unwrap().push(said.unwrap_or_default());
+    let said = said.unwrap_or_default();
+    let is_refused = |refused: &String| said.starts_with(refused.as_str());
+    if shared.refused.lock().unwrap().iter().any(is_refused) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    shared.credentials.lock().unwrap().push(said);
     let broken = *shared.broken.lock().unwrap();
     match broken {
         Some(status) if status.is_redirection() => {
@@ -167,6 +177,8 @@ impl ServerHandler for Shop {
         self.shared.calls.fetch_add(1, Ordering::SeqCst);
         let meta = serde_json::to_value(&context.meta).unwrap();
         self.shared.meta.lock().unwrap().push(meta);
+        let parts = context.extensions.get::<Parts>().unwrap();
+        self.shared.headers.lock().unwrap().push(parts.headers.clone());
         let text = |text: String| CallToolResult::success(vec![ContentBlock::text(text)]);
         let result = match request.name.as_ref() {
             "echo" => text(request.arguments.unwrap()["text"].as_str().unwrap().to_owned()),
