@@ -126,9 +126,9 @@ fn flip(bytes: &mut [u8], chance: &mut ChaCha8Rng) {
 /// all a reader learns is that its connection is gone.
 fn is_visible(before: &[u8], after: &[u8]) -> bool {
     let changed = before.iter().zip(after).find(|(before, after)| before != after);
-    changed.is_some_and(|(before, after)| match *after {
-        b'\r' => false,
-        b'\t' | 0x0c | 0x0b | b' ' => *before != b'\r',
+    changed.is_some_and(|(before, after)| match (*before, *after) {
+        (b'\n', _) | (_, b'\r') => false,
+        (b'\r', after) => !matches!(after, b'\t' | 0x0c | 0x0b | b' '),
         _ => true,
     })
 }

@@ -404,6 +404,7 @@ async fn every_type_of_event_folds() {
                 | Event::CallStarted(_)
                 | Event::CallEnded(_) => Subject::Session(persona.clone().into()),
                 Event::RecordChanged(changed) => Subject::Record(changed.space_id.clone()),
+                Event::DeployMarked(marked) => Subject::Deploy(marked.name.clone()),
                 _ => Subject::Persona(persona.clone()),
             };
             (subject, vec![event])
