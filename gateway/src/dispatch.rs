@@ -27,6 +27,8 @@ use crate::tool::{Reply, Scope, ToolError};
 
 /// Where a caller names its call, so that the same call sent again is the same write.
 const CALL_ID: &str = "dramatis/callId";
+/// The `_meta` member of an error that programs can go by.
+const ERROR_CODE: &str = "dramatis/errorCode";
 const TRACEPARENT: &str = "traceparent";
 const NAME_CHARS_MAX: usize = 80;
 
@@ -248,6 +250,7 @@ async fn carry_out(tool: &Registered, context: CallContext, mut arguments: Value
             )
         }
         Ok(Err(ToolError::Rejected(reason))) => (Outcome::Rejected, Ok(told(reason))),
+        Ok(Err(ToolError::Refused { code, reason })) => (Outcome::Rejected, Ok(told_with_code(code, reason))),
         Ok(Err(ToolError::Failed { what, cause })) => {
             tracing::error!(tool = name, error = %cause, "a tool call failed: {what}");
             (Outcome::Failed, Err(ErrorData::internal_error(what, None)))
@@ -298,6 +301,17 @@ fn cancelled() -> ErrorData {
 /// What a caller is told instead of an answer.
 fn told(text: String) -> CallToolResponse {
     CallToolResult::error(vec![ContentBlock::text(text)]).into()
+}
+
+/// The same, with a word that programs can go by.
+fn told_with_code(code: &'static str, text: String) -> CallToolResponse {
+    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
+    result
+        .meta
+        .get_or_insert_default()
+        .0
+        .insert(ERROR_CODE.to_owned(), code.into());
+    result.into()
 }
 
 /// The answer as data, and as the same data in text for clients that read only that.

@@ -1,15 +1,63 @@
-//! The `enc:1:` form of an encrypted field.
+//! The forms of an encrypted field.
 //!
 //! `enc:1:` + base64(12 random bytes) + `.` + base64(AES-256-GCM ciphertext and tag) of the value's JSON. Other
-//! programs read and write the same bytes, so the form never changes; a better one gets another number.
+//! programs read and write the same bytes, so the form never changes. It opens wherever it is put.
+//!
+//! `enc:2:` is the same with associated data that names space, table, record and field, each with its length in front:
+//! it opens in its own place and nowhere else. See docs/adr/0015 for when which is written.
 
-use aes_gcm::aead::{Aead as _, KeyInit as _};
+use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-const PREFIX: &str = "enc:1:";
+const SHARED: &str = "enc:1:";
+const BOUND: &str = "enc:2:";
+
+/// Where an encrypted field stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldPlace<'a> {
+    /// The space.
+    pub space: &'a str,
+    /// The table.
+    pub table: &'a str,
+    /// The record.
+    pub record: &'a str,
+    /// The field.
+    pub field: &'a str,
+}
+
+impl FieldPlace<'_> {
+    /// The place as associated data: no two places give the same bytes.
+    fn associated_data(&self) -> Vec<u8> {
+        let parts = [
+            "dramatis field",
+            BOUND,
+            self.space,
+            self.table,
+            self.record,
+            self.field,
+        ];
+        let mut data = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
+        for part in parts {
+            data.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            data.extend_from_slice(part.as_bytes());
+        }
+        data
+    }
+}
+
+/// Which form is written, and which are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldForm {
+    /// Writes `enc:1:`, for clients that know no other; reads both.
+    Shared,
+    /// Writes `enc:2:`; reads both, so that what is there can be read until it is sealed anew.
+    Bound,
+    /// Writes `enc:2:` and reads nothing else that is sealed: what was moved is refused whatever its form.
+    BoundOnly,
+}
 
 /// A stored field that cannot be read. The text never holds the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,20 +71,35 @@ pub enum FieldError {
     /// The key does not fit, or somebody changed it.
     #[error("it does not open with the space's key: it was changed, or sealed with another key")]
     Tampered,
+    /// Neither key nor place fit, or somebody changed it.
+    #[error("it does not open here: it was moved from another place, changed, or sealed with another key")]
+    Misplaced,
+    /// It is sealed in the form that can be moved, which is not accepted any more.
+    #[error("it is sealed in a form that is not bound to its place, which this server no longer accepts")]
+    Unbound,
 }
 
-/// Seals `value` with `key`. A nonce must never be used twice with one key.
-#[expect(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "unreachable below 64 GiB"
-)]
+impl FieldError {
+    /// A stable word for metrics and records.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::UnknownForm => "unknown-form",
+            Self::Malformed => "malformed",
+            Self::Tampered => "tampered",
+            Self::Misplaced => "misplaced",
+            Self::Unbound => "unbound",
+        }
+    }
+}
+
+/// Seals `value` with `key`, in the form that opens anywhere. A nonce must never be used twice with one key.
 pub fn seal(key: &[u8; 32], value: &Value, nonce: [u8; 12]) -> String {
-    // Unwrap safety: AES-GCM refuses only plaintexts beyond 64 GiB, and bodies are limited to a few MiB.
-    let sealed = Aes256Gcm::new(key.into())
-        .encrypt(&Nonce::from(nonce), value.to_string().as_bytes())
-        .expect("plaintexts are far below the cipher's limit");
-    format!("{PREFIX}{}.{}", STANDARD.encode(nonce), STANDARD.encode(sealed))
+    sealed(SHARED, key, value, nonce, &[])
+}
+
+/// Seals `value` with `key` for `place`. A nonce must never be used twice with one key.
+pub fn seal_bound(key: &[u8; 32], value: &Value, nonce: [u8; 12], place: FieldPlace<'_>) -> String {
+    sealed(BOUND, key, value, nonce, &place.associated_data())
 }
 
 /// Opens what [`seal`] made.
@@ -44,7 +107,35 @@ pub fn seal(key: &[u8; 32], value: &Value, nonce: [u8; 12]) -> String {
 /// # Errors
 /// [`FieldError`] when `text` is not such a value, or not of this key.
 pub fn open(key: &[u8; 32], text: &str) -> Result<Value, FieldError> {
-    let body = text.strip_prefix(PREFIX).ok_or(FieldError::UnknownForm)?;
+    let body = text.strip_prefix(SHARED).ok_or(FieldError::UnknownForm)?;
+    opened(key, body, &[])?.ok_or(FieldError::Tampered)
+}
+
+/// Opens what [`seal_bound`] made for `place`.
+///
+/// # Errors
+/// [`FieldError`] when `text` is not such a value, or not of this key, or not of this place.
+pub fn open_bound(key: &[u8; 32], text: &str, place: FieldPlace<'_>) -> Result<Value, FieldError> {
+    let body = text.strip_prefix(BOUND).ok_or(FieldError::UnknownForm)?;
+    opened(key, body, &place.associated_data())?.ok_or(FieldError::Misplaced)
+}
+
+#[expect(clippy::expect_used, reason = "unreachable below 64 GiB")]
+fn sealed(mark: &str, key: &[u8; 32], value: &Value, nonce: [u8; 12], aad: &[u8]) -> String {
+    let json = value.to_string();
+    let payload = Payload {
+        msg: json.as_bytes(),
+        aad,
+    };
+    // Unwrap safety: AES-GCM refuses only plaintexts beyond 64 GiB, and bodies are limited to a few MiB.
+    let sealed = Aes256Gcm::new(key.into())
+        .encrypt(&Nonce::from(nonce), payload)
+        .expect("plaintexts are far below the cipher's limit");
+    format!("{mark}{}.{}", STANDARD.encode(nonce), STANDARD.encode(sealed))
+}
+
+/// The value in `body`; `None` when the tag does not hold.
+fn opened(key: &[u8; 32], body: &str, aad: &[u8]) -> Result<Option<Value>, FieldError> {
     let (nonce, sealed) = body.split_once('.').ok_or(FieldError::Malformed)?;
     let nonce: [u8; 12] = STANDARD
         .decode(nonce)
@@ -52,27 +143,81 @@ pub fn open(key: &[u8; 32], text: &str) -> Result<Value, FieldError> {
         .and_then(|nonce| nonce.try_into().ok())
         .ok_or(FieldError::Malformed)?;
     let sealed = STANDARD.decode(sealed).map_err(|_| FieldError::Malformed)?;
-    let json = Aes256Gcm::new(key.into())
-        .decrypt(&Nonce::from(nonce), sealed.as_slice())
-        .map_err(|_| FieldError::Tampered)?;
-    serde_json::from_slice(&json).map_err(|_| FieldError::Malformed)
+    let payload = Payload { msg: &sealed, aad };
+    let Ok(json) = Aes256Gcm::new(key.into()).decrypt(&Nonce::from(nonce), payload) else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&json)
+        .map(Some)
+        .map_err(|_| FieldError::Malformed)
 }
 
 /// Seals a field on its way to the log; null needs no secret and passes through.
-pub(crate) fn seal_field(key: &[u8; 32], value: &Value, nonce: [u8; 12]) -> Value {
-    if value.is_null() {
-        Value::Null
-    } else {
-        Value::String(seal(key, value, nonce))
+pub(crate) fn seal_field(
+    form: FieldForm,
+    key: &[u8; 32],
+    value: &Value,
+    nonce: [u8; 12],
+    place: FieldPlace<'_>,
+) -> Value {
+    match (value, form) {
+        (Value::Null, _) => Value::Null,
+        (value, FieldForm::Shared) => Value::String(seal(key, value, nonce)),
+        (value, FieldForm::Bound | FieldForm::BoundOnly) => {
+            Value::String(seal_bound(key, value, nonce, place))
+        }
     }
 }
 
-/// Opens a field on its way from the tables. A value without the mark was stored as plaintext and passes through.
-pub(crate) fn open_field(key: &[u8; 32], stored: &Value) -> Result<Value, FieldError> {
-    match stored {
-        Value::String(text) if is_marked(text) => open(key, text),
-        plain => Ok(plain.clone()),
+/// A field that was opened.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OpenedField {
+    /// What it says.
+    pub(crate) value: Value,
+    /// Whether it stands as it would be written now: in today's form, with today's key.
+    pub(crate) is_current: bool,
+}
+
+/// Opens a field on its way from the tables with the first of `keys` that fits; the first one is today's. A value
+/// without the mark was stored as plaintext and passes through.
+pub(crate) fn open_field<'a>(
+    form: FieldForm,
+    keys: impl IntoIterator<Item = &'a [u8; 32]>,
+    stored: &Value,
+    place: FieldPlace<'_>,
+) -> Result<OpenedField, FieldError> {
+    let text = match stored {
+        Value::String(text) if is_marked(text) => text,
+        plain => {
+            return Ok(OpenedField {
+                value: plain.clone(),
+                is_current: plain.is_null(),
+            });
+        }
+    };
+    let (body, aad, is_form_of_today) = if let Some(body) = text.strip_prefix(BOUND) {
+        (body, place.associated_data(), form != FieldForm::Shared)
+    } else if let Some(body) = text.strip_prefix(SHARED) {
+        if form == FieldForm::BoundOnly {
+            return Err(FieldError::Unbound);
+        }
+        (body, Vec::new(), form == FieldForm::Shared)
+    } else {
+        return Err(FieldError::UnknownForm);
+    };
+    for (at, key) in keys.into_iter().enumerate() {
+        if let Some(value) = opened(key, body, &aad)? {
+            return Ok(OpenedField {
+                value,
+                is_current: at == 0 && is_form_of_today,
+            });
+        }
     }
+    Err(if aad.is_empty() {
+        FieldError::Tampered
+    } else {
+        FieldError::Misplaced
+    })
 }
 
 /// Whether `text` begins like a sealed value of any version: `enc:`, digits, `:`.
@@ -91,28 +236,39 @@ mod tests {
     use serde_json::json;
 
     const KEY: [u8; 32] = [7; 32];
+    const OTHER: [u8; 32] = [8; 32];
+    const HERE: FieldPlace<'static> = FieldPlace {
+        space: "anna",
+        table: "tasks",
+        record: "r1",
+        field: "title",
+    };
+
+    fn read(form: FieldForm, stored: &Value) -> Result<OpenedField, FieldError> {
+        open_field(form, [&KEY], stored, HERE)
+    }
 
     #[test]
     fn null_and_plaintext_pass_through_unchanged() {
-        assert_eq!(seal_field(&KEY, &Value::Null, [0; 12]), Value::Null);
-        for plain in [
-            json!(null),
-            json!("Milch"),
-            json!("enc:"),
-            json!("enc:x:y"),
-            json!(3),
-            json!(["enc:1:"]),
-        ] {
-            assert_eq!(open_field(&KEY, &plain), Ok(plain));
+        for form in [FieldForm::Shared, FieldForm::Bound, FieldForm::BoundOnly] {
+            assert_eq!(seal_field(form, &KEY, &Value::Null, [0; 12], HERE), Value::Null);
+            for plain in [
+                json!(null),
+                json!("Milch"),
+                json!("enc:"),
+                json!("enc:x:y"),
+                json!(3),
+                json!(["enc:1:"]),
+            ] {
+                assert_eq!(read(form, &plain).unwrap().value, plain);
+            }
         }
     }
 
     #[test]
     fn a_newer_form_is_an_error_and_never_shown_as_plaintext() {
-        assert_eq!(
-            open_field(&KEY, &json!("enc:2:AAAA.BBBB")),
-            Err(FieldError::UnknownForm)
-        );
+        let newer = json!("enc:3:AAAA.BBBB");
+        assert_eq!(read(FieldForm::Bound, &newer), Err(FieldError::UnknownForm));
     }
 
     #[test]
@@ -120,19 +276,71 @@ mod tests {
         for malformed in ["enc:1:", "enc:1:AAAA", "enc:1:AAAA.BBBB", "enc:1:!!.??"] {
             assert_eq!(open(&KEY, malformed), Err(FieldError::Malformed), "{malformed}");
         }
-        let other_key = seal(&[8; 32], &json!("x"), [1; 12]);
+        let other_key = seal(&OTHER, &json!("x"), [1; 12]);
         assert_eq!(open(&KEY, &other_key), Err(FieldError::Tampered));
+    }
+
+    #[test]
+    fn a_bound_value_opens_in_its_own_place_and_in_no_other() {
+        let sealed = seal_bound(&KEY, &json!("Milch"), [1; 12], HERE);
+        assert_eq!(open_bound(&KEY, &sealed, HERE), Ok(json!("Milch")));
+        for elsewhere in [
+            FieldPlace { space: "ben", ..HERE },
+            FieldPlace {
+                table: "notes",
+                ..HERE
+            },
+            FieldPlace { record: "r2", ..HERE },
+            FieldPlace {
+                field: "description",
+                ..HERE
+            },
+            // The same letters with the borders elsewhere.
+            FieldPlace {
+                space: "annat",
+                table: "asks",
+                ..HERE
+            },
+        ] {
+            let opened = open_bound(&KEY, &sealed, elsewhere);
+            assert_eq!(opened, Err(FieldError::Misplaced), "{elsewhere:?}");
+        }
+        // Nor as the form that is not bound, which would open anywhere.
+        let relabelled = sealed.replacen("enc:2:", "enc:1:", 1);
+        assert_eq!(open(&KEY, &relabelled), Err(FieldError::Tampered));
+    }
+
+    #[test]
+    fn each_form_reads_what_it_should_and_knows_what_is_to_be_sealed_anew() {
+        let shared = json!(seal(&KEY, &json!("x"), [1; 12]));
+        let bound = json!(seal_bound(&KEY, &json!("x"), [2; 12], HERE));
+        let opened = |is_current| {
+            Ok(OpenedField {
+                value: json!("x"),
+                is_current,
+            })
+        };
+        assert_eq!(read(FieldForm::Shared, &shared), opened(true));
+        assert_eq!(read(FieldForm::Shared, &bound), opened(false));
+        assert_eq!(read(FieldForm::Bound, &shared), opened(false));
+        assert_eq!(read(FieldForm::Bound, &bound), opened(true));
+        assert_eq!(read(FieldForm::BoundOnly, &shared), Err(FieldError::Unbound));
+        assert_eq!(read(FieldForm::BoundOnly, &bound), opened(true));
+        let with_past_key = open_field(FieldForm::Bound, [&OTHER, &KEY], &bound, HERE);
+        assert_eq!(with_past_key, opened(false), "sealed with a key that was rotated");
     }
 
     proptest! {
         #[test]
         fn what_was_sealed_opens_and_any_changed_character_does_not(text in "\\PC{0,40}", nonce: [u8; 12], at in 0usize..64) {
-            let sealed = seal(&KEY, &json!(text), nonce);
-            prop_assert_eq!(open(&KEY, &sealed), Ok(json!(text)));
-            let at = PREFIX.len() + at % (sealed.len() - PREFIX.len());
-            let mut changed = sealed.clone().into_bytes();
-            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            prop_assert!(open(&KEY, &String::from_utf8(changed).unwrap()).is_err());
+            for sealed in [seal(&KEY, &json!(text), nonce), seal_bound(&KEY, &json!(text), nonce, HERE)] {
+                let opened = |sealed: String| read(FieldForm::Bound, &json!(sealed)).map(|field| field.value);
+                prop_assert_eq!(opened(sealed.clone()), Ok(json!(text)));
+                let at = SHARED.len() + at % (sealed.len() - SHARED.len());
+                let mut changed = sealed.into_bytes();
+                changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+                prop_assert!(opened(String::from_utf8(changed).unwrap()).is_err());
+            }
         }
     }
 }

@@ -162,6 +162,8 @@ impl Gateway {
             log: log.clone(),
             tables,
             projector,
+            identity: identity.clone(),
+            field_form: settings.field_form,
             keys: Arc::new(KeyCache::new(identity.clone(), clock.clone())),
             clock: clock.clone(),
             ids: ids.clone(),
@@ -342,12 +344,6 @@ impl Gateway {
         inner.end_all(inner.sessions.take_of(user_id), "erased").await;
         inner.mounts.end_user(user_id);
         Ok(())
-    }
-
-    /// Forgets the keys of spaces. They are read from the vault again when they are needed: to be called when spaces
-    /// have changed their owner, and with it their key.
-    pub fn forget_keys(&self) {
-        self.inner.records.keys.forget_all();
     }
 
     /// Waits until every mounted server was asked for its tools once, `within` at most. What is away by then is

@@ -36,6 +36,7 @@ mod call;
 mod call_log;
 mod dispatch;
 mod door;
+mod encryption_audit;
 mod error;
 pub mod field_crypto;
 mod gateway;
@@ -62,6 +63,9 @@ mod tools;
 
 pub use annex::Annex;
 pub use call::{CallContext, Principal};
+pub use encryption_audit::{
+    EncryptionFinding, EncryptionFindingKind, RegistryFile, RegistryFileTable, audit_encryption,
+};
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewaySnapshot, StillServed};
 pub use mounts::{

@@ -90,6 +90,7 @@ impl Inner {
         for session in self.sessions.take_rested(self.settings.session_idle) {
             self.record_end(&session, "idle").await;
         }
+        self.records.keys.sweep();
         self.sessions.forget_streams();
         self.rates.prune(self.clock.monotonic());
     }

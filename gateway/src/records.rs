@@ -11,12 +11,13 @@ use events::{
     Appended, Clock, Commit, CommitId, EventLog, ExpectedSeq, FieldWrite, Ids, RecordChanged, RecordId,
     RecordOp, Rejection, StreamSeq, Subject,
 };
+use identity::Identity;
 use jiff::Timestamp;
 use projections::{ProjectorHandle, RecordRow, Tables};
 use serde_json::Value;
 
 use crate::call::CallContext;
-use crate::field_crypto;
+use crate::field_crypto::{self, FieldError, FieldForm, FieldPlace};
 use crate::keys::{KeyCache, SpaceKey};
 use crate::tool::{EncryptedFields, ToolError};
 
@@ -50,7 +51,9 @@ pub(crate) struct Records {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) tables: Tables,
     pub(crate) projector: ProjectorHandle,
+    pub(crate) identity: Identity,
     pub(crate) keys: Arc<KeyCache>,
+    pub(crate) field_form: FieldForm,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) read_your_writes: Duration,
@@ -175,29 +178,37 @@ impl CallContext {
         } else {
             Some(self.key().await?)
         };
-        rows.into_iter()
-            .map(|row| {
-                let mut fields = row.fields;
-                for (name, value) in fields
-                    .iter_mut()
-                    .filter(|(name, _)| sealed.contains(&name.as_str()))
-                {
-                    let Some(key) = &key else { continue };
-                    *value = field_crypto::open_field(key.bytes(), value).map_err(|error| {
-                        ToolError::Rejected(format!(
-                            "{name} of {table} record {} cannot be read: {error}",
-                            row.record_id
-                        ))
-                    })?;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut fields = row.fields;
+            for (name, value) in fields
+                .iter_mut()
+                .filter(|(name, _)| sealed.contains(&name.as_str()))
+            {
+                let Some(key) = &key else { continue };
+                let place = self.place(table, &row.record_id, name);
+                match field_crypto::open_field(self.records.field_form, key.all(), value, place) {
+                    Ok(opened) => *value = opened.value,
+                    Err(error) => return Err(self.records.refused(error, place).await),
                 }
-                Ok(Record {
-                    id: row.record_id,
-                    fields,
-                    created_at: row.created_at,
-                    updated_at: row.updated_at,
-                })
-            })
-            .collect()
+            }
+            records.push(Record {
+                id: row.record_id,
+                fields,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            });
+        }
+        Ok(records)
+    }
+
+    fn place<'a>(&'a self, table: &'a str, record: &'a RecordId, field: &'a str) -> FieldPlace<'a> {
+        FieldPlace {
+            space: self.principal.space_id.as_str(),
+            table,
+            record: record.as_str(),
+            field,
+        }
     }
 
     async fn row(&self, table: &str, id: &RecordId) -> Result<Option<RecordRow>, ToolError> {
@@ -223,7 +234,7 @@ impl CallContext {
             table: table.to_owned(),
             record_id: id.clone(),
             op: RecordOp::Put,
-            fields: self.sealed(table, fields, at).await?,
+            fields: self.sealed(table, id, fields, at).await?,
             actor: self.principal.user_id.clone(),
             tool: Some(self.tool.to_owned()),
             call_id: self.call_id.clone(),
@@ -247,15 +258,24 @@ impl CallContext {
     async fn sealed(
         &self,
         table: &str,
+        id: &RecordId,
         fields: Vec<(&str, Value)>,
         at: Timestamp,
     ) -> Result<BTreeMap<String, FieldWrite>, ToolError> {
         let sealed = sealed_fields(table);
-        let key = if sealed.is_empty() {
+        let to_seal = fields
+            .iter()
+            .filter(|(name, value)| sealed.contains(name) && !value.is_null())
+            .count();
+        let key = if to_seal == 0 {
             None
         } else {
-            Some(self.key().await?)
+            let key = self.key().await?;
+            let seals = u32::try_from(to_seal).unwrap_or(u32::MAX);
+            self.records.keys.reserve(&key, seals).await?;
+            Some(key)
         };
+        let form = self.records.field_form;
         Ok(fields
             .into_iter()
             .map(|(name, value)| {
@@ -263,7 +283,8 @@ impl CallContext {
                     Some(key) if sealed.contains(&name) => {
                         let mut nonce = [0; 12];
                         self.records.ids.fill(&mut nonce);
-                        field_crypto::seal_field(key.bytes(), &value, nonce)
+                        let place = self.place(table, id, name);
+                        field_crypto::seal_field(form, key.bytes(), &value, nonce, place)
                     }
                     _ => value,
                 };
@@ -322,6 +343,32 @@ impl CallContext {
             table,
             call_id,
         ]
+    }
+}
+
+impl Records {
+    /// Puts on record that a field did not open, and says so to whoever wanted to read it.
+    async fn refused(&self, error: FieldError, place: FieldPlace<'_>) -> ToolError {
+        let FieldPlace {
+            space,
+            table,
+            record,
+            field,
+        } = place;
+        let reason = error.reason();
+        metrics::counter!(crate::telemetry::FIELDS_REFUSED, "reason" => reason).increment(1);
+        tracing::error!(space.id = %space, table, record.id = %record, field, reason, "an encrypted field does not open");
+        let detail = format!("{reason}: space {space}, table {table}, record {record}, field {field}");
+        if let Err(error) = self.identity.audit_refused_field(&detail).await {
+            return ToolError::failed(
+                "an encrypted field does not open, and that could not be recorded",
+                error,
+            );
+        }
+        ToolError::Refused {
+            code: "FIELD_REFUSED",
+            reason: format!("{field} of {table} record {record} cannot be read: {error}"),
+        }
     }
 }
 

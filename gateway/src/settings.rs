@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::policy::PolicyRules;
-
+use crate::field_crypto::FieldForm;
 use crate::mounts::MountsSettings;
+use crate::policy::PolicyRules;
 
 /// How the door behaves. Everything here is fixed for the life of a [`crate::Gateway`].
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct GatewaySettings {
     pub policy: PolicySettings,
     /// What is written down about calls.
     pub record_calls: RecordCalls,
+    /// In which form encrypted fields are written, and which forms are read.
+    pub field_form: FieldForm,
     /// Bytes a request body may have.
     pub body_bytes_max: usize,
     /// How long a write waits until its own reader would see it.
@@ -46,6 +48,7 @@ impl Default for GatewaySettings {
             allowed_origins: Vec::new(),
             policy: PolicySettings::default(),
             record_calls: RecordCalls::Hashes,
+            field_form: FieldForm::Bound,
             body_bytes_max: 4 * 1024 * 1024,
             read_your_writes: Duration::from_secs(5),
             session_idle: Duration::from_mins(30),

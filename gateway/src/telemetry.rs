@@ -78,6 +78,8 @@ const MOUNT_FAILURES: &str = "gateway_mount_failures_total";
 const TOKEN_EXCHANGES: &str = "gateway_token_exchanges_total";
 pub(crate) const READ_YOUR_WRITES_TIMEOUTS: &str = "gateway_read_your_writes_timeouts_total";
 
+pub(crate) const FIELDS_REFUSED: &str = "gateway_fields_refused_total";
+
 /// Describes what there is to measure and starts it at zero.
 pub(crate) fn describe(registry: &ToolRegistry) {
     describe_counter!(TOOL_CALLS, Unit::Count, "tool calls by tool and outcome");
@@ -121,6 +123,14 @@ pub(crate) fn describe(registry: &ToolRegistry) {
         Unit::Count,
         "writes whose own reader could not wait for the tables"
     );
+    describe_counter!(
+        FIELDS_REFUSED,
+        Unit::Count,
+        "encrypted fields that did not open, by reason"
+    );
+    for reason in ["tampered", "misplaced", "malformed", "unbound", "unknown-form"] {
+        counter!(FIELDS_REFUSED, "reason" => reason).increment(0);
+    }
     describe_gauge!(
         MOUNT_UP,
         Unit::Count,

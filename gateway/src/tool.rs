@@ -210,6 +210,14 @@ pub enum ToolError {
     /// the caller sent, because errors are stored where sealed fields must not be.
     #[error("{0}")]
     Rejected(String),
+    /// The call cannot be done for a reason that programs should know apart from others: `code` is stable.
+    #[error("{reason}")]
+    Refused {
+        /// For programs, in capitals.
+        code: &'static str,
+        /// For people.
+        reason: String,
+    },
     /// The house is at fault. The caller reads `what`, the log has the cause.
     #[error("{what}")]
     Failed {

@@ -36,6 +36,8 @@ mod stateless;
 mod streams;
 #[path = "door/tools.rs"]
 mod tools;
+#[path = "door/transplant.rs"]
+mod transplant;
 #[path = "door/validation.rs"]
 mod validation;
 #[path = "door/writes.rs"]

@@ -4,6 +4,7 @@ use events::UserId;
 use jiff::Timestamp;
 use sqlx::SqliteExecutor;
 
+use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
 use crate::registration::normalized_email;
 use crate::text_enum::text_enum;
@@ -125,7 +126,8 @@ impl Identity {
     /// [`IdentityError::NotFound`] when there is no such account.
     pub async fn set_role(&self, id: &UserId, role: Role) -> Result<(), IdentityError> {
         let _forget = self.inner.known_accounts.forget_after(id);
-        let now = self.inner.clock.now().as_microsecond();
+        let now = self.inner.clock.now();
+        let mut tx = store::begin(&self.inner.db).await?;
         let changed = sqlx::query(
             "-- set_role
              UPDATE users
@@ -136,13 +138,16 @@ impl Identity {
                  id = $3",
         )
         .bind(role.as_str())
-        .bind(now)
+        .bind(now.as_microsecond())
         .bind(id.as_str())
-        .execute(&self.inner.db)
+        .execute(&mut *tx)
         .await?;
         if changed.rows_affected() == 0 {
             return Err(IdentityError::NotFound);
         }
+        let deed = Deed::of_the_house(Act::RoleChanged, Some(id)).with(role.as_str());
+        audit::record(&mut *tx, deed, now).await?;
+        tx.commit().await?;
         Ok(())
     }
 }

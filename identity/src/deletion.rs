@@ -5,6 +5,7 @@ mod leaving;
 use events::{SpaceId, UserId};
 use sqlx::SqliteConnection;
 
+use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
 use crate::{Identity, accounts, rewrite, store};
 
@@ -40,16 +41,15 @@ impl Identity {
         let spaces = delete_spaces_left_empty(&mut tx, id).await?;
         leaving::leave_shared_spaces(&mut tx, &account).await?;
         delete_user(&mut tx, id).await?;
-        rewrite::make_due(&mut tx, self.inner.clock.now()).await?;
+        let now = self.inner.clock.now();
+        let deed = Deed::of_the_house(Act::AccountDeleted, None).with(account.kind.as_str());
+        audit::record(&mut *tx, deed, now).await?;
+        rewrite::make_due(&mut tx, now).await?;
         tx.commit().await?;
         drop(forget);
-        if let Err(error) = self.rewrite_if_due().await {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(
-                error,
-                "an account is deleted, but its bytes may be in the file until it is rewritten"
-            );
-        }
+        // Spaces it owned have another owner and with it another key from now on.
+        self.keys_changed();
+        self.rewrite_or_warn().await;
         Ok(Deleted { spaces })
     }
 

@@ -22,6 +22,12 @@ pub enum IdentityError {
     /// The email and the password do not belong together. Which of the two is wrong is never said.
     #[error("the email or the password is wrong")]
     BadCredentials,
+    /// Too many wrong passwords for one email, whether or not it is anybody's.
+    #[error("too many wrong passwords for this email; try again in {retry_after_s} seconds")]
+    Throttled {
+        /// When the next password is looked at, seconds from now.
+        retry_after_s: u64,
+    },
     /// There is no such account or space.
     #[error("there is no such account or space")]
     NotFound,
@@ -34,6 +40,27 @@ pub enum IdentityError {
     /// The account has no master key yet.
     #[error("the vault is not initialised; make it before reading its key")]
     VaultNotInitialised,
+    /// Only the owner has the master key.
+    #[error(
+        "this account is zero-knowledge: only its owner's own client has the key; decrypt there, or give the server \
+         a key again with POST /api/v1/me/encryption-vault/zero-knowledge"
+    )]
+    ZeroKnowledge,
+    /// A zero-knowledge account's key cannot be replaced here, because it is not here.
+    #[error("a zero-knowledge account's key is not here to be rotated; turn zero knowledge off first")]
+    RotateForbidden,
+    /// Zero knowledge would destroy the only copy of the key.
+    #[error("without a recovery wrap the key would be lost; leave one first with POST …/recovery-wrap")]
+    RecoveryWrapMissing,
+    /// The recovery wrap is the only copy of the key.
+    #[error("the recovery wrap is the only copy of this zero-knowledge account's key and stays")]
+    ZeroKnowledgeActive,
+    /// The key has sealed as much as it may.
+    #[error(
+        "the master key has sealed as many fields as one key safely can; replace it with POST \
+         /api/v1/me/encryption-vault/rotate"
+    )]
+    KeyExhausted,
     /// More password checks are waiting than memory is set aside for.
     #[error("too many password checks are waiting; try again in a few seconds")]
     Busy,
@@ -53,7 +80,7 @@ pub enum IdentityError {
         what: &'static str,
         /// The id of the key it was sealed with.
         sealed_with: String,
-        /// The id of the key that is configured.
+        /// The ids of the keys that are configured.
         configured: String,
     },
     /// The database did not answer as it should.

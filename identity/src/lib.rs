@@ -8,7 +8,7 @@
 //! register ─▶ users, credentials, personal space, vault        one transaction, or none of it
 //! login ────▶ Argon2id (bounded, off the runtime) ─▶ token     EdDSA, signed by the newest key
 //! authenticate ─▶ header exactly ours ─▶ signature ─▶ iss, aud, sub, nbf, exp by our clock ─▶ account lives
-//! vault_key ─▶ sealed master key ─▶ opened with the key-encryption key, bound to its owner
+//! vault_key ─▶ sealed master key ─▶ opened with the key-encryption key it names, bound to its owner
 //! ```
 //!
 //! * `registration`, `accounts`: an account's life. `suspension`, `deletion`, `rewrite`: its end, down to the bytes.
@@ -16,7 +16,9 @@
 //! * `passwords`, `login`: proving who one is.
 //! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request. `vouching`: what
 //!   we say of an account to others.
-//! * `spaces`, `memberships`: who shares records with whom. `vault`, `seal`: the keys those records are encrypted with.
+//! * `spaces`, `memberships`: who shares records with whom. `vault`, `seal`, `key_ring`: the keys those records are
+//!   encrypted with, and the keys those are sealed with.
+//! * `audit`: every sensitive act, on record.
 //!
 //! **To add a column or table**: add the next numbered file to `migrations/sqlite/identity/` (never edit one),
 //! say in it what old code sees, comment every column, and put the SQL beside the one function that needs it.
@@ -27,12 +29,14 @@
 //! This room never touches the log, MCP, or how personas behave. Compatible JSON shapes are made by the server.
 
 mod accounts;
+mod audit;
 mod authenticate;
 mod cache;
 mod deletion;
 mod error;
 mod hashing_threads;
 mod issuers;
+mod key_ring;
 mod known_accounts;
 mod known_spaces;
 mod login;
@@ -50,27 +54,31 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 mod text_enum;
+mod throttle;
 mod tokens;
 mod vault;
 mod vouching;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use events::{Clock, Ids};
 use sqlx::SqlitePool;
 
 pub use accounts::{Account, AccountKind, Role, Tier};
+pub use audit::{Act, AuditEntry};
 pub use authenticate::{Caller, TokenError};
 pub use deletion::Deleted;
 pub use error::{CryptoError, DatabaseError, IdentityError};
 pub use issuers::{KeySetFuture, KeySetSource, TokenAlgorithm, TrustedIssuer};
+pub use key_ring::KeyRing;
 pub use login::Login;
 pub use memberships::Membership;
 pub use registration::{PersonaAccount, Registration, Upserted};
 pub use seal::KeyEncryptionKey;
 pub use settings::{IdentitySettings, PasswordCost};
 pub use spaces::{NewSpace, SpaceRole, SpaceType};
-pub use vault::{MasterKey, VaultStatus};
+pub use vault::{MasterKey, RecoveryWrap, Rewrapped, SpaceKeys, VaultAccess, VaultStatus};
 
 /// The room. A handle that is cheap to clone; all clones share one database and its caches.
 #[derive(Debug, Clone)]
@@ -86,7 +94,7 @@ struct Inner {
     ids: Arc<dyn Ids>,
 
     // keys
-    kek: KeyEncryptionKey,
+    keks: KeyRing,
     signing_keys: signing_keys::SigningKeys,
     /// Whose tokens are believed beside our own; set once.
     issuers: OnceLock<issuers::Issuers>,
@@ -94,11 +102,14 @@ struct Inner {
     // the work and its limits
     tokens: tokens::TokenRules,
     passwords: passwords::Passwords,
+    throttle: throttle::Throttle,
 
     // what was true a moment ago
     verified_tokens: authenticate::VerifiedTokens,
     known_accounts: known_accounts::KnownAccounts,
     known_spaces: known_spaces::KnownSpaces,
+    /// How often a key that others may hold in memory has changed.
+    key_changes: AtomicU64,
 }
 
 impl Identity {
@@ -117,22 +128,25 @@ impl Identity {
         telemetry::describe();
         let tokens = tokens::TokenRules::try_new(settings.issuer, settings.audiences, settings.token_ttl)?;
         let db = store::open(&settings.database).await?;
+        audit::let_go_of_old(&db, clock.now()).await?;
         let signing_keys =
-            signing_keys::SigningKeys::load_or_make(&db, &settings.kek, clock.now(), ids.as_ref()).await?;
+            signing_keys::SigningKeys::load_or_make(&db, &settings.keks, clock.now(), ids.as_ref()).await?;
         let passwords = passwords::Passwords::start(settings.password_cost).await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
                 clock,
                 ids,
-                kek: settings.kek,
+                keks: settings.keks,
                 signing_keys,
                 issuers: OnceLock::new(),
                 tokens,
                 passwords,
+                throttle: throttle::Throttle::default(),
                 verified_tokens: authenticate::VerifiedTokens::default(),
                 known_accounts: known_accounts::KnownAccounts::default(),
                 known_spaces: known_spaces::KnownSpaces::default(),
+                key_changes: AtomicU64::new(0),
             }),
         })
     }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::accounts::Account;
+use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
 use crate::registration::normalized_email;
 use crate::{Identity, telemetry};
@@ -39,25 +40,49 @@ struct CredentialRow {
 }
 
 impl Identity {
-    /// Checks the password and mints a token.
+    /// Checks the password and gives a token.
     ///
     /// # Errors
     /// [`IdentityError::BadCredentials`] for a wrong password, an unknown email and a suspended account alike,
-    /// after the same work; [`IdentityError::Busy`] when too many checks are waiting.
+    /// after the same work; [`IdentityError::Throttled`] for an email, anybody's or nobody's, after too many of
+    /// them; [`IdentityError::Busy`] when too many checks are waiting.
     pub async fn login(&self, email: &str, password: &SecretString) -> Result<Login, IdentityError> {
-        let credential = credential_by_email(&self.inner.db, &normalized_email(email)).await?;
+        let inner = &self.inner;
+        let email = normalized_email(email);
+        let (now, since_start) = (inner.clock.now(), inner.clock.monotonic());
+        if let Some(wait) = inner.throttle.wait(&email, since_start) {
+            metrics::counter!(telemetry::LOGINS_THROTTLED).increment(1);
+            return Err(IdentityError::Throttled {
+                retry_after_s: wait.as_secs().saturating_add(1),
+            });
+        }
+        let credential = credential_by_email(&inner.db, &email).await?;
         let (user, hash) = credential.map(|row| (row.user_id, row.password_hash)).unzip();
-        let matches = self.inner.passwords.verify(password, hash).await?;
-        let Some(user) = user.filter(|_| matches) else {
+        let matches = inner.passwords.verify(password, hash).await?;
+        let user = user
+            .map(UserId::try_new)
+            .transpose()
+            .map_err(|_| IdentityError::unknown_value("credentials.user_id"))?;
+        let Some(user) = user.clone().filter(|_| matches) else {
             metrics::counter!(telemetry::LOGINS_REFUSED).increment(1);
+            inner.throttle.was_wrong(&email, since_start);
+            let is_enough = inner.throttle.wait(&email, since_start).is_some();
+            let act = if is_enough {
+                Act::LoginThrottled
+            } else {
+                Act::LoginRefused
+            };
+            audit::record(&inner.db, Deed::of_the_house(act, user.as_ref()), now).await?;
             return Err(IdentityError::BadCredentials);
         };
-        let user = UserId::try_new(user).map_err(|_| IdentityError::unknown_value("credentials.user_id"))?;
+        inner.throttle.was_right(&email);
         // An account deleted or suspended while its password was checked is as unknown as any other.
-        self.mint(&user).await.map_err(|error| match error {
+        let login = self.sign_in(&user).await.map_err(|error| match error {
             IdentityError::NotFound | IdentityError::Suspended => IdentityError::BadCredentials,
             error => error,
-        })
+        })?;
+        audit::record(&inner.db, Deed::own(Act::LoginAccepted, &user), now).await?;
+        Ok(login)
     }
 
     /// Mints a token without a password. For the development issuer only, which the caller must check.
@@ -66,6 +91,13 @@ impl Identity {
     /// [`IdentityError::NotFound`] when there is no such account, [`IdentityError::Suspended`] when it is being
     /// erased.
     pub async fn mint(&self, user: &UserId) -> Result<Login, IdentityError> {
+        let login = self.sign_in(user).await?;
+        let deed = Deed::of_the_house(Act::TokenMinted, Some(user));
+        audit::record(&self.inner.db, deed, self.inner.clock.now()).await?;
+        Ok(login)
+    }
+
+    async fn sign_in(&self, user: &UserId) -> Result<Login, IdentityError> {
         let account = self.account(user).await?.ok_or(IdentityError::NotFound)?;
         account.refuse_if_suspended()?;
         let (token, expires_at) =

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::SqliteConnection;
 
 use crate::accounts::{self, Account, AccountKind, Role, Tier};
+use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
 use crate::{Identity, login, spaces, store, vault};
 
@@ -80,7 +81,9 @@ impl Identity {
         login::set_password(&mut tx, &account.id, &password_hash, account.created_at).await?;
         let space_id = SpaceId::from(self.inner.ids.uuid());
         spaces::insert_personal(&mut tx, &space_id, &account).await?;
-        vault::insert_if_absent(&mut tx, &self.inner.kek, &account.id, account.created_at).await?;
+        vault::insert_if_absent(&mut tx, &self.inner.keks, &account.id, account.created_at).await?;
+        let deed = Deed::of_the_house(Act::AccountRegistered, Some(&account.id)).with(account.kind.as_str());
+        audit::record(&mut *tx, deed, account.created_at).await?;
         tx.commit().await?;
         Ok(account)
     }
@@ -140,7 +143,7 @@ impl Identity {
             return Err(IdentityError::NotFound);
         }
         login::set_password(&mut tx, &revised.id, &password_hash, checked.created_at).await?;
-        vault::insert_if_absent(&mut tx, &self.inner.kek, &revised.id, checked.created_at).await?;
+        vault::insert_if_absent(&mut tx, &self.inner.keks, &revised.id, checked.created_at).await?;
         tx.commit().await?;
         Ok(revised)
     }

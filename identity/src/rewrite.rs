@@ -19,6 +19,17 @@ impl Identity {
     pub async fn rewrite_if_due(&self) -> Result<(), IdentityError> {
         if_due(&self.inner.db).await
     }
+
+    /// Does the same after a deletion that stands whether or not it can be done now.
+    pub(crate) async fn rewrite_or_warn(&self) {
+        if let Err(error) = self.rewrite_if_due().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                "something is deleted, but its bytes may be in the file until it is rewritten"
+            );
+        }
+    }
 }
 
 /// Notes, in the transaction that deletes, that the file must be rewritten.

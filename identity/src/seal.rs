@@ -12,6 +12,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::{CryptoError, IdentityError};
+use crate::key_ring::KeyRing;
 
 /// Bytes of a key.
 pub(crate) const KEY_BYTES: usize = 32;
@@ -58,13 +59,21 @@ pub(crate) struct Label<'a> {
     pub(crate) owner: &'a str,
     /// The format of the sealed key.
     pub(crate) format_version: u32,
+    /// Which of its owner's keys of this purpose it is, from 1: an earlier one put in a later one's place does not
+    /// open. The first one's seal does not say so, because first keys were sealed before there were others.
+    pub(crate) key_version: u32,
 }
 
 impl Label<'_> {
     fn associated_data(&self, kek_id: &str) -> Vec<u8> {
         let version = self.format_version.to_string();
+        let key_version = self.key_version.to_string();
+        let mut parts = vec!["dramatis identity", self.what, kek_id, self.owner, &version];
+        if self.key_version > 1 {
+            parts.push(&key_version);
+        }
         let mut data = Vec::new();
-        for part in ["dramatis identity", self.what, kek_id, self.owner, &version] {
+        for part in parts {
             data.extend_from_slice(&(part.len() as u64).to_be_bytes());
             data.extend_from_slice(part.as_bytes());
         }
@@ -99,21 +108,21 @@ pub(crate) fn seal(
 /// The key that [`seal`] sealed with the key-encryption key called `sealed_with`.
 ///
 /// # Errors
-/// [`IdentityError::WrongKeyEncryptionKey`] when that is not the configured one, and
+/// [`IdentityError::WrongKeyEncryptionKey`] when that is none of the configured ones, and
 /// [`CryptoError::DoesNotOpen`] when it is, by name, but the seal does not hold.
 pub(crate) fn open(
-    kek: &KeyEncryptionKey,
+    keks: &KeyRing,
     label: Label<'_>,
     sealed_with: &str,
     sealed: &[u8],
 ) -> Result<Zeroizing<[u8; KEY_BYTES]>, IdentityError> {
-    if sealed_with != kek.id {
-        return Err(IdentityError::WrongKeyEncryptionKey {
+    let kek = keks
+        .find(sealed_with)
+        .ok_or_else(|| IdentityError::WrongKeyEncryptionKey {
             what: label.what,
             sealed_with: sealed_with.to_owned(),
-            configured: kek.id.clone(),
-        });
-    }
+            configured: keks.ids().join("\", \""),
+        })?;
     open_here(kek, label, sealed).ok_or_else(|| {
         CryptoError::DoesNotOpen {
             what: label.what,
@@ -148,7 +157,12 @@ mod tests {
         what: "a master key",
         owner: "anna",
         format_version: 1,
+        key_version: 1,
     };
+
+    fn ring() -> KeyRing {
+        KeyRing::new(kek())
+    }
 
     fn kek() -> KeyEncryptionKey {
         KeyEncryptionKey::new("k1", [7; 32])
@@ -161,15 +175,15 @@ mod tests {
             bit in 0usize..60 * 8,
         ) {
             let mut sealed = seal(&kek(), LABEL, &key).unwrap();
-            prop_assert_eq!(*open(&kek(), LABEL, "k1", &sealed).unwrap(), key);
+            prop_assert_eq!(*open(&ring(), LABEL, "k1", &sealed).unwrap(), key);
             prop_assert!(!sealed.windows(8).any(|window| window == &key[..8]));
             sealed[bit / 8] ^= 1 << (bit % 8);
-            prop_assert!(open(&kek(), LABEL, "k1", &sealed).is_err());
+            prop_assert!(open(&ring(), LABEL, "k1", &sealed).is_err());
         }
     }
 
     #[test]
-    fn a_sealed_key_does_not_open_for_another_owner_purpose_or_format() {
+    fn a_sealed_key_does_not_open_for_another_owner_purpose_format_or_version() {
         let sealed = seal(&kek(), LABEL, &[1; 32]).unwrap();
         for moved in [
             Label {
@@ -184,8 +198,12 @@ mod tests {
                 format_version: 2,
                 ..LABEL
             },
+            Label {
+                key_version: 2,
+                ..LABEL
+            },
         ] {
-            let error = open(&kek(), moved, "k1", &sealed).unwrap_err();
+            let error = open(&ring(), moved, "k1", &sealed).unwrap_err();
             assert!(
                 matches!(error, IdentityError::Crypto(CryptoError::DoesNotOpen { .. })),
                 "{moved:?}: {error}"
@@ -205,7 +223,7 @@ mod tests {
     fn truncated_seals_are_refused() {
         let sealed = seal(&kek(), LABEL, &[1; 32]).unwrap();
         for length in 0..sealed.len() {
-            assert!(open(&kek(), LABEL, "k1", &sealed[..length]).is_err(), "{length}");
+            assert!(open(&ring(), LABEL, "k1", &sealed[..length]).is_err(), "{length}");
         }
     }
 

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::seal::KeyEncryptionKey;
+use crate::key_ring::KeyRing;
 
 /// How identity is set up. Read from configuration by the caller; nothing here is looked up.
 #[derive(Debug)]
 pub struct IdentitySettings {
     /// The SQLite file. Made with mode 0600 where it does not exist.
     pub database: PathBuf,
-    /// Seals master keys and signing keys at rest.
-    pub kek: KeyEncryptionKey,
+    /// Seal master keys and signing keys at rest: the first one what is new, all of them what is there.
+    pub keks: KeyRing,
     /// The `iss` of our tokens, and the only one we accept.
     pub issuer: String,
     /// The `aud` of our tokens: every token names all of these, and is accepted for any of them.

@@ -13,7 +13,8 @@ use sqlx::{SqliteConnection, SqlitePool};
 use zeroize::Zeroizing;
 
 use crate::error::{CryptoError, IdentityError};
-use crate::seal::{self, KEY_BYTES, KeyEncryptionKey, Label};
+use crate::key_ring::KeyRing;
+use crate::seal::{self, KEY_BYTES, Label};
 use crate::store;
 
 /// The format of sealed seeds.
@@ -60,7 +61,7 @@ impl SigningKeys {
     /// Reads the stored keys; makes the first where there is none.
     pub(crate) async fn load_or_make(
         db: &SqlitePool,
-        kek: &KeyEncryptionKey,
+        keks: &KeyRing,
         now: Timestamp,
         ids: &dyn Ids,
     ) -> Result<Self, IdentityError> {
@@ -68,18 +69,18 @@ impl SigningKeys {
         let mut tx = store::begin(db).await?;
         let mut rows = stored(&mut tx).await?;
         if rows.is_empty() {
-            let row = SigningKeyRow::make(&ids.uuid().to_string(), kek)?;
+            let row = SigningKeyRow::make(&ids.uuid().to_string(), keks)?;
             row.insert(&mut tx, now).await?;
             rows.push(row);
         }
         tx.commit().await?;
-        let mut keys = rows.into_iter().map(|row| SigningKey::open(row, kek));
+        let mut opened = rows.into_iter().map(|row| SigningKey::open(row, keks));
         // Unwrap safety: a row was pushed where there was none.
         #[expect(clippy::expect_used, reason = "there is at least one row")]
-        let newest = keys.next().expect("there is at least one signing key")?;
+        let newest = opened.next().expect("there is at least one signing key")?;
         Ok(Self {
             newest,
-            older: keys.collect::<Result<_, _>>()?,
+            older: opened.collect::<Result<_, _>>()?,
         })
     }
 
@@ -117,8 +118,8 @@ impl SigningKeys {
 }
 
 impl SigningKey {
-    fn open(row: SigningKeyRow, kek: &KeyEncryptionKey) -> Result<Self, IdentityError> {
-        let seed = seal::open(kek, label(&row.kid), &row.kek_id, &row.sealed_seed)?;
+    fn open(row: SigningKeyRow, keks: &KeyRing) -> Result<Self, IdentityError> {
+        let seed = seal::open(keks, label(&row.kid), &row.kek_id, &row.sealed_seed)?;
         let bad_key = || CryptoError::BadSigningKey { kid: row.kid.clone() };
         // Refuses a public key that is not this seed's: we would publish what we do not sign with.
         Ed25519KeyPair::from_seed_and_public_key(seed.as_slice(), &row.public_key).map_err(|_| bad_key())?;
@@ -135,15 +136,15 @@ impl SigningKey {
 }
 
 impl SigningKeyRow {
-    fn make(kid: &str, kek: &KeyEncryptionKey) -> Result<Self, IdentityError> {
+    fn make(kid: &str, keks: &KeyRing) -> Result<Self, IdentityError> {
         let seed = seal::random_key()?;
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice())
             .map_err(|_| CryptoError::BadSigningKey { kid: kid.to_owned() })?;
         Ok(Self {
             kid: kid.to_owned(),
             public_key: pair.public_key().as_ref().to_vec(),
-            sealed_seed: seal::seal(kek, label(kid), &seed)?,
-            kek_id: kek.id().to_owned(),
+            sealed_seed: seal::seal(keks.active(), label(kid), &seed)?,
+            kek_id: keks.active().id().to_owned(),
         })
     }
 
@@ -189,24 +190,26 @@ async fn stored(tx: &mut SqliteConnection) -> Result<Vec<SigningKeyRow>, Identit
     Ok(rows)
 }
 
-fn label(kid: &str) -> Label<'_> {
+pub(crate) fn label(kid: &str) -> Label<'_> {
     Label {
         what: "a token signing key",
         owner: kid,
         format_version: SEAL_FORMAT,
+        key_version: 1,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::KeyEncryptionKey;
     use events::SystemIds;
 
     #[tokio::test]
     async fn the_newest_key_signs_and_every_key_is_found_and_published() {
         let dir = tempfile::tempdir().unwrap();
         let db = store::open(&dir.path().join("identity.db")).await.unwrap();
-        let kek = KeyEncryptionKey::new("k", [7; 32]);
+        let kek = KeyRing::new(KeyEncryptionKey::new("k", [7; 32]));
         let mut tx = store::begin(&db).await.unwrap();
         for (kid, made_at) in [("b", 1), ("c", 3), ("a", 2)] {
             let row = SigningKeyRow::make(kid, &kek).unwrap();
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_public_key_that_is_not_the_seeds_is_refused_by_the_keys_name() {
-        let kek = KeyEncryptionKey::new("k", [7; 32]);
+        let kek = KeyRing::new(KeyEncryptionKey::new("k", [7; 32]));
         let other = SigningKeyRow::make("theirs", &kek).unwrap();
         let row = SigningKeyRow {
             public_key: other.public_key,

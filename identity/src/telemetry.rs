@@ -6,6 +6,8 @@ use metrics::Unit;
 pub(crate) const TOKENS_REFUSED: &str = "dramatis_identity_tokens_refused_total";
 /// Logins refused.
 pub(crate) const LOGINS_REFUSED: &str = "dramatis_identity_logins_refused_total";
+/// Logins not looked at, because their email had too many wrong passwords.
+pub(crate) const LOGINS_THROTTLED: &str = "dramatis_identity_logins_throttled_total";
 /// Password checks admitted and not yet done.
 pub(crate) const PASSWORD_CHECKS: &str = "dramatis_identity_password_checks";
 /// Verified tokens remembered.
@@ -28,6 +30,11 @@ pub(crate) fn describe() {
         Unit::Count,
         "Logins with a wrong email or password"
     );
+    metrics::describe_counter!(
+        LOGINS_THROTTLED,
+        Unit::Count,
+        "Logins put off after 10 wrong passwords for their email in 15 minutes"
+    );
     metrics::describe_gauge!(
         PASSWORD_CHECKS,
         Unit::Count,
@@ -47,6 +54,7 @@ pub(crate) fn describe() {
         metrics::counter!(KEYS_FETCHED, "outcome" => outcome).absolute(0);
     }
     metrics::counter!(LOGINS_REFUSED).absolute(0);
+    metrics::counter!(LOGINS_THROTTLED).absolute(0);
     metrics::gauge!(PASSWORD_CHECKS).set(0.0);
     metrics::gauge!(TOKENS_REMEMBERED).set(0.0);
 }

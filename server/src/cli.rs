@@ -22,9 +22,10 @@ use crate::commands::rebuild::RebuildArgs;
 use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
+use crate::commands::vault::VaultCommand;
 use crate::commands::{
     accounts, audit, bridge, cleanup, config, demo, doctor, events as log_events, mark, mounts, parked,
-    personas, policy, rebuild, seed, tick, token, up, verify,
+    personas, policy, rebuild, seed, tick, token, up, vault, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -91,6 +92,9 @@ enum Command {
     /// Accounts of this machine's data folder
     #[command(subcommand)]
     Accounts(AccountsCommand),
+    /// Keys at rest: which key-encryption key seals what, and sealing everything anew with another
+    #[command(subcommand)]
+    Vault(VaultCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -119,6 +123,7 @@ impl Command {
             Self::Policy(command) => command.wants_json(),
             Self::Mounts(command) => command.wants_json(),
             Self::Parked(command) => command.wants_json(),
+            Self::Vault(command) => command.wants_json(),
             Self::Verify { json } | Self::Doctor { json } | Self::Config(ConfigCommand::Print { json }) => {
                 *json
             }
@@ -177,13 +182,14 @@ impl Cli {
             Command::Mark(command) => mark::run(&command, &settings, clock, out).await,
             Command::Rebuild(args) => rebuild::run(&args, &settings, clock, out).await,
             Command::Verify { .. } => verify::run(&settings, clock, out).await,
-            Command::Audit(command) => audit::run(&command, &settings, out).await,
+            Command::Audit(command) => audit::run(&command, &settings, clock, out).await,
             Command::Policy(command) => policy::run(&command, &settings, clock, out).await,
             Command::Mcp(command) => bridge::run(command, &settings, clock).await,
             Command::Mounts(command) => mounts::run(&command, &settings, out),
             Command::Parked(command) => parked::run(&command, &settings, clock, out).await,
             Command::Token(args) => token::run(&args, &settings, clock, out).await,
             Command::Accounts(command) => accounts::run(&command, &settings, clock, out).await,
+            Command::Vault(command) => vault::run(&command, &settings, clock, out).await,
             Command::Config(ConfigCommand::Print { .. }) => config::run(&layers, out),
             Command::Doctor { .. } => doctor::run(&settings, clock, out).await,
         }

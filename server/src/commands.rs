@@ -20,4 +20,5 @@ pub(crate) mod tick;
 pub(crate) mod token;
 mod until;
 pub(crate) mod up;
+pub(crate) mod vault;
 pub(crate) mod verify;

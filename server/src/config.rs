@@ -6,6 +6,7 @@
 
 mod layers;
 mod mounts;
+mod secrets;
 mod token_exchange;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use layers::{ConfigFlags, HouseFlags, Layers};
 pub(crate) use mounts::MountKeys;
+pub(crate) use secrets::weaknesses;
 
 /// The service key of a development server, as public as the development seed secret.
 pub(crate) const DEVELOPMENT_SERVICE_KEY: &str = "dev-service-key-rotate-in-prod";
@@ -70,6 +72,20 @@ pub(crate) enum RecordCallsKey {
     Hashes,
     /// That, and the arguments sealed with the caller's own key.
     Arguments,
+}
+
+/// In which form encrypted fields are written, and which are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FieldEncryptionKey {
+    /// The form that clients of the system before this one share; both are read.
+    #[serde(rename = "enc:1")]
+    Shared,
+    /// The form that is bound to its place; both are read.
+    #[serde(rename = "enc:2")]
+    Bound,
+    /// The form that is bound to its place; the other is refused.
+    #[serde(rename = "enc:2-only")]
+    BoundOnly,
 }
 
 /// Another issuer whose tokens are accepted.
@@ -175,6 +191,16 @@ pub(crate) struct Config {
     pub(crate) token_ttl_minutes: u64,
     /// File of the key-encryption key; made at the first start in development.
     pub(crate) kek_file: Option<PathBuf>,
+    /// The key-encryption key itself, instead of its file: `[NAME:]BASE64`.
+    #[serde(serialize_with = "masked_option")]
+    pub(crate) kek: Option<SecretString>,
+    /// Files of key-encryption keys that seal nothing new and open what they sealed.
+    pub(crate) kek_older_files: Vec<PathBuf>,
+    /// Such keys themselves: `[NAME:]BASE64`, with commas between them.
+    #[serde(serialize_with = "masked_option")]
+    pub(crate) kek_older: Option<SecretString>,
+    /// In which form encrypted fields are written.
+    pub(crate) field_encryption: FieldEncryptionKey,
     /// Personas acting at once.
     pub(crate) concurrency: usize,
     /// How often the scheduler looks for who is due.
@@ -244,6 +270,10 @@ impl Default for Config {
             issuers: Vec::new(),
             token_ttl_minutes: 12 * 60,
             kek_file: None,
+            kek: None,
+            kek_older_files: Vec::new(),
+            kek_older: None,
+            field_encryption: FieldEncryptionKey::Bound,
             concurrency: 2,
             tick_interval_ms: 60_000,
             tick_deadline_ms: 10 * 60_000,
@@ -341,11 +371,14 @@ impl Config {
                     "production refuses the development issuer; set it to this server's public address",
                 );
             }
-            if self.kek_file.is_none() {
+            if self.kek_file.is_none() && self.kek.is_none() {
                 fault(
                     "kek_file",
                     "production makes no key by itself; name the file of the key-encryption key",
                 );
+            }
+            for (key, reason) in weaknesses(self) {
+                fault(key, &format!("production refuses a secret that is {reason}"));
             }
         }
         faults

@@ -31,6 +31,7 @@ mod runner;
 mod shield;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +124,7 @@ fn endpoints(production: bool) -> Vec<Endpoint> {
         health::endpoints(),
         auth::endpoints(),
         me::endpoints(),
+        vault::endpoints(),
         personas::endpoints(),
         runner::endpoints(),
         external::endpoints(),

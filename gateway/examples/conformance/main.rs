@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let public_url = format!("http://{}", listener.local_addr()?);
     let identity = IdentitySettings {
         database: dir.path().join("identity.sqlite"),
-        kek: KeyEncryptionKey::new("fixtures", [7; 32]),
+        keks: KeyEncryptionKey::new("fixtures", [7; 32]).into(),
         issuer: public_url.clone(),
         audiences: vec![format!("{public_url}/mcp")],
         token_ttl: Duration::from_hours(1),

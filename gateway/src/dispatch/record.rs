@@ -116,13 +116,11 @@ impl Inner {
             .await
             .ok()?;
         let key = self.records.keys.get(&personal).await.ok()?;
+        self.records.keys.reserve(&key, 1).await.ok()?;
         let mut nonce = [0; 12];
         self.ids.fill(&mut nonce);
-        let sealed = field_crypto::seal_field(key.bytes(), &incoming.arguments, nonce);
-        sealed
-            .as_str()
-            .filter(|sealed| sealed.len() <= ARGUMENTS_BYTES_MAX)
-            .map(str::to_owned)
+        let sealed = field_crypto::seal(key.bytes(), &incoming.arguments, nonce);
+        (sealed.len() <= ARGUMENTS_BYTES_MAX).then_some(sealed)
     }
 
     fn refused(&self, incoming: &Incoming, tool: &str, refused: &Refused) -> Event {

@@ -86,7 +86,7 @@ impl House {
         let clock = Arc::new(SystemClock::new());
         let identity = IdentitySettings {
             database: dir.path().join("identity.sqlite"),
-            kek: KeyEncryptionKey::new("test", [3; 32]),
+            keks: KeyEncryptionKey::new("test", [3; 32]).into(),
             issuer: "http://127.0.0.1:3069".to_owned(),
             audiences: vec!["mana".to_owned()],
             token_ttl: Duration::from_mins(10),

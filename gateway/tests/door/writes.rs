@@ -66,7 +66,7 @@ async fn no_sealed_text_is_in_the_log_or_in_any_file() {
         panic!("a record")
     };
     let title = task.fields["title"].value.as_str().unwrap();
-    assert!(title.starts_with("enc:1:"), "{title}");
+    assert!(title.starts_with("enc:2:"), "{title}");
     assert_eq!(task.fields["subtasks"].value, Value::Null, "null passes through");
     assert_eq!(
         call(&client, "todo.list", json!({})).await["tasks"][0]["title"],

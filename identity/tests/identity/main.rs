@@ -9,3 +9,4 @@ mod room;
 mod spaces;
 mod suspension;
 mod tokens;
+mod vault;

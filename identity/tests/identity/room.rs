@@ -7,7 +7,7 @@ use std::time::Duration;
 use events::testing::sample_time;
 use events::{Ids, ManualClock, SystemIds};
 use identity::{
-    Account, AccountKind, Identity, IdentityError, IdentitySettings, KeyEncryptionKey, PasswordCost,
+    Account, AccountKind, Identity, IdentityError, IdentitySettings, KeyEncryptionKey, KeyRing, PasswordCost,
     PersonaAccount, Registration, Role, Tier,
 };
 use secrecy::SecretString;
@@ -39,7 +39,7 @@ impl Room {
     /// Closes it, and opens the same file with `kek`.
     pub(crate) async fn reopen_with(
         self,
-        kek: KeyEncryptionKey,
+        kek: impl Into<KeyRing>,
     ) -> (Result<Identity, IdentityError>, TempDir) {
         self.identity.close().await;
         let opened = Identity::open(settings(&self.dir, kek), self.clock.clone(), Arc::new(SystemIds)).await;
@@ -85,10 +85,10 @@ pub(crate) fn database(dir: &TempDir) -> PathBuf {
     dir.path().join("identity.db")
 }
 
-pub(crate) fn settings(dir: &TempDir, kek: KeyEncryptionKey) -> IdentitySettings {
+pub(crate) fn settings(dir: &TempDir, kek: impl Into<KeyRing>) -> IdentitySettings {
     IdentitySettings {
         database: database(dir),
-        kek,
+        keks: kek.into(),
         issuer: "https://dramatis.test".to_owned(),
         audiences: vec!["mana".to_owned(), "https://dramatis.test/mcp".to_owned()],
         token_ttl: Duration::from_hours(1),

@@ -1,6 +1,8 @@
 //! `dramatis doctor`: what is not as it should be, and how to mend it.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use catalog::Catalog;
@@ -10,10 +12,10 @@ use jiff::civil::date;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
-use crate::config::{Config, DEVELOPMENT_SERVICE_KEY};
+use crate::config::{Config, DEVELOPMENT_SERVICE_KEY, weaknesses};
 use crate::exit::CommandError;
 use crate::house::{open_log, open_tables};
-use crate::keys::key_encryption_key;
+use crate::keys::key_ring;
 use crate::nats_child::{find_program, version_of};
 use crate::output::{Format, Out};
 use crate::run_file::RunFile;
@@ -111,56 +113,91 @@ pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out)
     }
 }
 
-/// Well-known secrets are fine on a laptop; configuration refuses them in production before this runs.
+/// Weak secrets are fine on a laptop; configuration refuses them in production before this runs.
 fn secrets(config: &Config) -> Vec<Check> {
-    let seed_is_known = config.seed_secret.expose_secret() == catalog::DEVELOPMENT_SEED_SECRET;
-    let key = config
-        .service_key
-        .as_ref()
-        .map(|key| key.expose_secret().to_owned());
-    vec![
-        if seed_is_known {
-            Check::warn(
-                "seed secret",
-                "the well-known development secret",
-                "set PERSONA_SEED_SECRET before others can reach this",
-            )
-        } else if config.seed_secret.expose_secret().len() < 16 {
-            Check::warn(
-                "seed secret",
-                "shorter than 16 characters",
-                "set a longer PERSONA_SEED_SECRET",
-            )
-        } else {
-            Check::good("seed secret", "set")
-        },
-        match key.as_deref() {
-            Some(DEVELOPMENT_SERVICE_KEY) => Check::warn(
-                "service key",
-                "the well-known development key",
-                "set MANA_SERVICE_KEY before others can reach this",
+    let weak = weaknesses(config);
+    let judge = |what, key, name, secret: Option<&SecretString>, none| {
+        let mend = |found: &str| format!("{found}; set {name} or {name}_FILE before others can reach this");
+        let Some(secret) = secret else {
+            return Check::good(what, none);
+        };
+        if matches!(
+            secret.expose_secret(),
+            catalog::DEVELOPMENT_SEED_SECRET | DEVELOPMENT_SERVICE_KEY
+        ) {
+            return Check::warn(what, "the well-known development one", mend("everybody knows it"));
+        }
+        match weak.iter().find(|(weak, _)| *weak == key) {
+            Some((_, reason)) => Check::warn(
+                what,
+                reason.clone(),
+                mend("`openssl rand -base64 32` makes a good one"),
             ),
-            Some(_) => Check::good("service key", "set"),
-            None => Check::good("service key", "none; external runners are refused"),
-        },
-    ]
+            None => Check::good(what, "set"),
+        }
+    };
+    let none = "none; external runners are refused";
+    let mut checks = vec![
+        judge(
+            "seed secret",
+            "seed_secret",
+            "PERSONA_SEED_SECRET",
+            Some(&config.seed_secret),
+            none,
+        ),
+        judge(
+            "service key",
+            "service_key",
+            "MANA_SERVICE_KEY",
+            config.service_key.as_ref(),
+            none,
+        ),
+    ];
+    checks.extend(
+        key_files(config)
+            .iter()
+            .filter_map(|file| readable_to_others(file)),
+    );
+    checks
+}
+
+fn key_files(config: &Config) -> Vec<PathBuf> {
+    let own = config.kek_file.clone();
+    let own = own.unwrap_or_else(|| config.data.join("kek.key"));
+    std::iter::once(own)
+        .chain(config.kek_older_files.iter().cloned())
+        .filter(|file| file.exists())
+        .collect()
+}
+
+fn readable_to_others(file: &Path) -> Option<Check> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode();
+    (mode & 0o077 != 0).then(|| {
+        Check::warn(
+            "key file",
+            format!("{} is readable to others", file.display()),
+            "chmod 600 it",
+        )
+    })
 }
 
 fn key_file(config: &Config) -> Check {
-    let file = config
-        .kek_file
-        .clone()
-        .unwrap_or_else(|| config.data.join("kek.key"));
-    if !file.exists() && !config.identity_file().exists() {
-        return Check::good("key-encryption key", "none yet; made at the first start");
+    let what = "key-encryption keys";
+    let is_made_later = config.kek.is_none() && config.kek_file.is_none() && key_files(config).is_empty();
+    if is_made_later && !config.identity_file().exists() {
+        return Check::good(what, "none yet; made at the first start");
     }
-    match key_encryption_key(config, &SystemIds) {
-        Ok(_) => Check::good("key-encryption key", format!("readable at {}", file.display())),
-        Err(error) => Check::bad(
-            "key-encryption key",
-            error.to_string(),
-            "restore the file from your backup",
-        ),
+    match key_ring(config, &SystemIds) {
+        Ok(ring) => match ring.ids().as_slice() {
+            [active] => Check::good(what, format!("{active} seals")),
+            [active, older @ ..] => Check::warn(
+                what,
+                format!("{active} seals, {} open what they sealed", older.join(", ")),
+                "run `dramatis vault rewrap`, then take the older ones out",
+            ),
+            [] => Check::bad(what, "none", "restore the file from your backup"),
+        },
+        Err(error) => Check::bad(what, error.to_string(), "restore the file from your backup"),
     }
 }
 

@@ -8,7 +8,7 @@ use figment::{Figment, Source};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
-use super::{BrainKind, Config};
+use super::{BrainKind, Config, secrets};
 use crate::exit::CommandError;
 
 /// The environment's names that are older than this program, and the keys they set.
@@ -96,12 +96,16 @@ impl Layers {
                     .find(|(kept, _)| name.as_str().eq_ignore_ascii_case(kept))?;
                 Some((*key).into())
             });
-        let own = Env::prefixed("DRAMATIS_").ignore(&["env"]);
-        let mut figment = Figment::from(Serialized::defaults(unmasked_defaults()))
-            .merge(Toml::file(&flags.config))
-            .merge(own)
-            .merge(kept)
-            .merge(Serialized::globals(flags));
+        let files = secrets::file_names();
+        let own = Env::prefixed("DRAMATIS_").filter(move |name| {
+            name != "env" && !files.iter().any(|file| name.as_str().eq_ignore_ascii_case(file))
+        });
+        let mut figment =
+            Figment::from(Serialized::defaults(unmasked_defaults())).merge(Toml::file(&flags.config));
+        for secret in secrets::from_files(&Env::raw())? {
+            figment = figment.merge(secret);
+        }
+        let mut figment = figment.merge(own).merge(kept).merge(Serialized::globals(flags));
         if let Some(house) = house {
             figment = figment.merge(Serialized::globals(house));
         }
@@ -113,6 +117,7 @@ impl Layers {
     /// # Errors
     /// [`CommandError::Usage`] naming each key that is unknown, mistyped or refused in production, and its source.
     pub(crate) fn read(&self) -> Result<Config, CommandError> {
+        self.refuse_passwords_on_the_command_line()?;
         let config: Config = self.0.extract().map_err(|errors| {
             let lines: Vec<String> = errors.into_iter().map(|error| describe(&error)).collect();
             CommandError::Usage(format!("configuration: {}", lines.join("; ")))
@@ -123,6 +128,29 @@ impl Layers {
         } else {
             Err(CommandError::Usage(faults.join("\n")))
         }
+    }
+
+    /// Whoever is on the machine can read the arguments of every process.
+    fn refuse_passwords_on_the_command_line(&self) -> Result<(), CommandError> {
+        let is_production = self
+            .0
+            .extract_inner::<String>("environment")
+            .is_ok_and(|environment| environment == "production");
+        for key in ["database", "nats"] {
+            let value = self.0.extract_inner::<String>(key).unwrap_or_default();
+            let has_password = value
+                .split_once("://")
+                .and_then(|(_, rest)| rest.split(['/', '?']).next()?.rsplit_once('@'))
+                .is_some_and(|(user, _)| user.contains(':'));
+            if is_production && has_password && self.source(key).starts_with("--") {
+                let name = environment_name(key);
+                return Err(CommandError::Usage(format!(
+                    "--{key}: production takes no password on the command line, where everybody on the machine reads \
+                     it; set {name}, or {name}_FILE for a database"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Every key with its value and source.
@@ -227,8 +255,15 @@ mod tests {
         for key in ["seed_secret", "service_key", "issuer", "kek_file"] {
             assert!(error.contains(key), "{key} in: {error}");
         }
-        let own = "environment = \"production\"\nseed_secret = \"a\"\nservice_key = \"b\"\nissuer = \"https://x\"\nkek_file = \"k\"";
-        assert!(layers(own).read().is_ok());
+        let own = "environment = \"production\"\nseed_secret = \"7f3a9c51d2e84b60\"\nservice_key = \"0e6b1d94c7a25f38\"\n\
+            issuer = \"https://x\"\nkek_file = \"k\"";
+        layers(own).read().unwrap();
+        let shared = own.replace("0e6b1d94c7a25f38", "7f3a9c51d2e84b60");
+        let error = layers(&shared).read().unwrap_err().to_string();
+        assert!(
+            error.contains("service_key") && error.contains("same as seed_secret"),
+            "{error}"
+        );
     }
 
     #[test]

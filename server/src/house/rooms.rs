@@ -8,6 +8,7 @@ use std::time::Duration;
 use actors::{Cast, CastHandle, CastSettings};
 use axum::serve::{ListenerExt as _, TapIo};
 use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock};
+use gateway::field_crypto::FieldForm;
 use gateway::{GatewaySettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
 use identity::{
     AccountKind, Identity, IdentitySettings, KeySetSource, PasswordCost, Registration, Role, Tier,
@@ -20,10 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::brains;
 use super::{ADMIN_EMAIL, READ_YOUR_WRITES, Stops, failed};
-use crate::config::{Config, PolicyModeKey, RecordCallsKey};
+use crate::config::{Config, FieldEncryptionKey, PolicyModeKey, RecordCallsKey};
 use crate::exit::CommandError;
 use crate::key_sets::HttpKeySets;
-use crate::keys::key_encryption_key;
+use crate::keys::key_ring;
 use crate::lifecycle::{Lifecycle, TaskKind};
 
 /// Bytes of an MCP request: the longest note, JSON-escaped, with room to spare.
@@ -140,7 +141,7 @@ pub(crate) async fn open_identity(
 ) -> Result<Identity, CommandError> {
     let settings = IdentitySettings {
         database: config.identity_file(),
-        kek: key_encryption_key(config, &*ids)?,
+        keks: key_ring(config, &*ids)?,
         issuer: config.issuer.clone(),
         audiences: vec!["mana".to_owned(), format!("{public_url}/mcp")],
         token_ttl: Duration::from_mins(config.token_ttl_minutes),
@@ -255,6 +256,15 @@ pub(crate) fn policy_mode(config: &Config) -> PolicyMode {
     }
 }
 
+/// In which form encrypted fields are written and read.
+pub(crate) fn field_form(config: &Config) -> FieldForm {
+    match config.field_encryption {
+        FieldEncryptionKey::Shared => FieldForm::Shared,
+        FieldEncryptionKey::Bound => FieldForm::Bound,
+        FieldEncryptionKey::BoundOnly => FieldForm::BoundOnly,
+    }
+}
+
 pub(super) fn gateway_settings(
     config: &Config,
     public_url: &str,
@@ -279,6 +289,7 @@ pub(super) fn gateway_settings(
             RecordCallsKey::Hashes => RecordCalls::Hashes,
             RecordCallsKey::Arguments => RecordCalls::WithArguments,
         },
+        field_form: field_form(config),
         body_bytes_max: MCP_BODY_BYTES_MAX,
         read_your_writes: READ_YOUR_WRITES,
         session_idle: Duration::from_millis(config.session_idle_ms),

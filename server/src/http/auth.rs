@@ -45,7 +45,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post(&["/api/v1/auth/login"], login)
             .about(Access::Open, "Gives a token for an email and its password")
             .takes(credentials)
-            .refuses(&[401, 503])
+            .refuses(&[401, 429, 503])
             .body_bytes_max(BODY_BYTES_MAX),
         Endpoint::get(&["/.well-known/jwks.json", "/api/auth/jwks"], jwks)
             .about(Access::Open, "The public keys that tokens are signed with"),
@@ -113,6 +113,15 @@ impl From<IdentityError> for Problem {
                     .with("faults", json!([{ "field": field, "reason": reason }]))
             }
             IdentityError::BadCredentials => Self::unauthorized("BAD_CREDENTIALS", BEARER, said),
+            IdentityError::Throttled { retry_after_s } => {
+                Self::too_often("TOO_MANY_LOGINS", retry_after_s, said)
+            }
+            IdentityError::RotateForbidden => Self::new(StatusCode::CONFLICT, "ZK_ROTATE_FORBIDDEN", said),
+            IdentityError::RecoveryWrapMissing => Self::bad_request("RECOVERY_WRAP_MISSING", said),
+            IdentityError::ZeroKnowledge | IdentityError::ZeroKnowledgeActive => {
+                Self::new(StatusCode::CONFLICT, "ZK_ACTIVE", said)
+            }
+            IdentityError::KeyExhausted => Self::new(StatusCode::CONFLICT, "KEY_EXHAUSTED", said),
             IdentityError::NotFound => Self::not_found("NOT_FOUND", said),
             IdentityError::NotAPersona => Self::new(StatusCode::CONFLICT, "NOT_A_PERSONA", said),
             IdentityError::Suspended => Self::unavailable("ACCOUNT_SUSPENDED", said),

@@ -70,6 +70,13 @@ impl Problem {
         problem
     }
 
+    /// 429 with `Retry-After`: asked too often.
+    pub(crate) fn too_often(code: &'static str, retry_after_s: u64, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail);
+        problem.0.retry_after_s = Some(retry_after_s);
+        problem
+    }
+
     /// 500: our fault. `cause` goes to the log only.
     pub(crate) fn internal(what: &'static str, cause: &dyn Display) -> Self {
         tracing::error!(error = %cause, "{what}");

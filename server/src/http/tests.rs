@@ -8,6 +8,7 @@ mod mutable_log;
 mod personas;
 mod refusals;
 mod sample;
+mod vault;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -250,7 +251,10 @@ impl Answer {
         );
         assert_eq!(
             self.headers.contains_key("retry-after"),
-            status == StatusCode::SERVICE_UNAVAILABLE
+            matches!(
+                status,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+            )
         );
     }
 
@@ -297,7 +301,7 @@ fn metrics_handle() -> PrometheusHandle {
 fn identity_settings(dir: &std::path::Path, public_url: &str) -> IdentitySettings {
     IdentitySettings {
         database: dir.join("identity.sqlite"),
-        kek: KeyEncryptionKey::new("test", [7; 32]),
+        keks: KeyEncryptionKey::new("test", [7; 32]).into(),
         issuer: public_url.to_owned(),
         audiences: vec!["mana".to_owned(), format!("{public_url}/mcp")],
         token_ttl: Duration::from_hours(1),

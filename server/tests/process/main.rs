@@ -17,6 +17,7 @@ mod policy;
 mod postgres;
 mod rebuilds;
 mod refusals;
+mod secrets;
 mod seed_and_cleanup;
 mod snippets;
 mod tampered;

@@ -152,7 +152,7 @@ fn tokens(dir: &std::path::Path) -> anyhow::Result<Target> {
     let (identity, token) = runtime.block_on(async {
         let settings = IdentitySettings {
             database: dir.join("identity.sqlite"),
-            kek: KeyEncryptionKey::new("fuzz", KEY),
+            keks: KeyEncryptionKey::new("fuzz", KEY).into(),
             issuer: "http://127.0.0.1:3069".to_owned(),
             audiences: vec!["mana".to_owned()],
             token_ttl: Duration::from_hours(24),

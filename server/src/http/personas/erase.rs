@@ -154,8 +154,6 @@ async fn delete_account(app: &App, user: &UserId) -> Result<(), Problem> {
         Ok(_) | Err(IdentityError::NotFound) => {}
         Err(error) => return Err(error.into()),
     }
-    // Spaces it owned have another key from now on.
-    app.gateway.forget_keys();
     app.identity.rewrite_if_due().await?;
     Ok(())
 }
