@@ -5,6 +5,7 @@ mod calls;
 mod counts;
 pub(crate) mod deploys;
 mod feedback;
+mod operators;
 mod parked;
 mod personas;
 mod records;
@@ -15,6 +16,12 @@ pub use calls::{CallAgreement, CallDifference, TakenCall, UnfinishedCall};
 pub use counts::TableCounts;
 pub use deploys::DeployRow;
 pub use feedback::ModuleFeedback;
+pub use operators::{
+    ActionFilter, CastLine, Cursor, GatewayStats, Heatmap, HeatmapCell, InvalidCursor, ModuleScore,
+    ModuleScores, OutcomeCount, PAGE_MAX, Page, PageRequest, RatingFilter, RatingRow, RecentAction,
+    RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay, SpendPersona, StoryTick,
+    ToolStats, ToolStatsReport, Trace, TraceCall,
+};
 pub use parked::ParkedRow;
 pub use personas::PersonaRow;
 pub use records::RecordRow;

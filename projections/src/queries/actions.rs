@@ -147,7 +147,8 @@ impl Tables {
     }
 }
 
-fn action_of(row: &DbRow) -> Result<ActionRow, sqlx::Error> {
+/// A call as it stands in `persona_actions`.
+pub(super) fn action_of(row: &DbRow) -> Result<ActionRow, sqlx::Error> {
     Ok(ActionRow {
         id: row.try_get("id")?,
         persona_id: column::parsed(row, "persona_id")?,

@@ -13,6 +13,7 @@ mod folds;
 mod fork;
 mod histories;
 mod jetstream;
+mod operators;
 mod parked;
 mod postgres;
 mod projector;
