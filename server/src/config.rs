@@ -17,7 +17,7 @@ use identity::TokenAlgorithm;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use layers::{ConfigFlags, HouseFlags, Layers};
+pub(crate) use layers::{ConfigFlags, HouseFlags, Layers, Setting};
 pub(crate) use mounts::MountKeys;
 pub(crate) use secrets::weaknesses;
 
@@ -228,6 +228,9 @@ pub(crate) struct Config {
     pub(crate) session_idle_ms: u64,
     /// MCP servers whose tools are offered beside the built-in ones, by name.
     pub(crate) mounts: BTreeMap<String, MountKeys>,
+    /// Each of the above with where it came from, secrets masked: what operators are shown.
+    #[serde(skip)]
+    pub(crate) shown: Vec<Setting>,
 }
 
 impl Default for Config {
@@ -287,6 +290,7 @@ impl Default for Config {
             sessions_max: 50_000,
             session_idle_ms: 30 * 60_000,
             mounts: BTreeMap::new(),
+            shown: Vec::new(),
         }
     }
 }

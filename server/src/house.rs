@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::exit::CommandError;
-use crate::http::{App, Health, HttpSettings};
+use crate::http::{App, Budgets, Health, HttpSettings, Operators};
 use crate::lifecycle::{Lifecycle, TaskKind};
 use crate::nats_child::NatsChild;
 use crate::run_file::{FolderLock, RunFile};
@@ -140,6 +140,7 @@ impl House {
                 admin_read_your_writes: READ_YOUR_WRITES,
             },
             metrics,
+            operators: Operators::new(config.shown.clone(), budgets(config)),
         };
         let router = crate::http::router(app.clone());
         let stop_http = stops.http.clone();
@@ -251,6 +252,7 @@ impl House {
         tracing::info!("stopping");
         self.lifecycle.begin_stop();
         self.app.health.set_stopping();
+        self.app.operators.stop().await;
         self.app.cast.stop(CAST_STOP).await;
         self.app.gateway.drain(GATEWAY_DRAIN).await;
         self.stops.http.cancel();
@@ -273,6 +275,15 @@ impl House {
             tracing::warn!("some tasks did not end in time");
         }
         RunFile::remove(&self.config.data);
+    }
+}
+
+fn budgets(config: &Config) -> Budgets {
+    Budgets {
+        day_usd: config.budget_day_usd,
+        month_usd: config.budget_month_usd,
+        persona_day_usd: config.budget_persona_day_usd,
+        tick_usd: config.budget_tick_usd,
     }
 }
 

@@ -19,15 +19,20 @@ mod dashboard;
 mod diag;
 mod endpoint;
 mod external;
+mod feed;
 mod fields;
 mod health;
 mod me;
 mod metrics;
 mod openapi;
+mod operators;
 mod persona_log;
 mod personas;
 mod problem;
+mod queries;
+mod replay;
 mod runner;
+mod session;
 mod shield;
 #[cfg(test)]
 mod tests;
@@ -51,6 +56,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use endpoint::Endpoint;
 pub(crate) use health::Health;
+pub(crate) use operators::{Budgets, Operators};
 pub(crate) use personas::finish_begun;
 use problem::Problem;
 
@@ -79,12 +85,14 @@ pub(crate) struct App {
     pub(crate) settings: HttpSettings,
     /// What `/metrics` shows.
     pub(crate) metrics: PrometheusHandle,
+    /// What the people who run this house share.
+    pub(crate) operators: Operators,
 }
 
 /// How the HTTP surfaces are set up.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpSettings {
-    /// Turns `/diag` and the open dashboard off.
+    /// Turns `/diag` off.
     pub(crate) production: bool,
     /// What external runners prove themselves with; without one there are none.
     pub(crate) service_key: Option<SecretString>,
@@ -101,6 +109,7 @@ pub(crate) struct HttpSettings {
 /// Everything this house answers over HTTP.
 pub(crate) fn router(app: App) -> Router {
     metrics::describe();
+    queries::describe_metrics();
     let allowed_hosts = app.settings.allowed_hosts.clone();
     let ids = app.ids.clone();
     let gateway = app.gateway.router();
@@ -129,6 +138,10 @@ fn endpoints(production: bool) -> Vec<Endpoint> {
         runner::endpoints(),
         external::endpoints(),
         dashboard::endpoints(),
+        session::endpoints(),
+        queries::endpoints(),
+        feed::endpoints(),
+        replay::endpoints(),
         openapi::endpoints(),
     ]
     .into_iter()

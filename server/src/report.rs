@@ -1,10 +1,9 @@
 //! The report of a day: what the personas did, how they rated it, and whether log and tables tell the same story.
 //!
-//! [`MorningReport`] is the data, and as JSON the answer of `demo --json`; [`MorningReport::text`] is for a
-//! terminal, [`html()`] for the page at `/`. All three are pure functions of what the tables and the log say.
+//! [`MorningReport`] is the data, and as JSON the answer of `demo --json`; [`MorningReport::text`] is for a terminal.
+//! Both are pure functions of what the tables and the log say.
 
 mod agreement;
-mod html;
 mod text;
 
 use std::collections::BTreeMap;
@@ -14,7 +13,6 @@ use projections::{CallAgreement, DayReport, PersonaDay, TableCounts};
 use serde::Serialize;
 
 pub(crate) use agreement::{Agreement, agreement};
-pub(crate) use html::{PageAbout, PageLink, STYLE, html};
 
 use crate::output::{Paint, count_of};
 

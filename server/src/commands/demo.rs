@@ -1,7 +1,7 @@
 //! `dramatis demo`: ten personas live a day through the real gateway, and the day is reported.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,7 +215,7 @@ async fn report(
         } else {
             format!(
                 "http://{}/ while it runs: `dramatis up --data {data_dir}`, or this command with --keep",
-                config.listen
+                usual_address(config, house)
             )
         },
         log: format!("dramatis events cat --data {data_dir}"),
@@ -234,6 +234,15 @@ async fn report(
         args.days.unwrap_or(1),
     )
     .with_calls(&app.tables.call_agreement().await?))
+}
+
+/// Where this house would be found again: a port that was picked for this run alone says nothing of the next.
+fn usual_address(config: &Config, house: &House) -> SocketAddr {
+    if config.listen.port() == 0 {
+        house.address
+    } else {
+        config.listen
+    }
 }
 
 /// Counts every event of the log, independently of the tables.

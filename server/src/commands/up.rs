@@ -22,9 +22,7 @@ pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out)
         house.address
     ))?;
     out.text(format!("  MCP         http://{}/mcp", house.address))?;
-    if !config.is_production() {
-        out.text(format!("  dashboard   http://{}/", house.address))?;
-    }
+    out.text(format!("  dashboard   http://{}/", house.address))?;
     out.text(format!(
         "  log         {} (password in {}/run.json)",
         house.nats_address(),

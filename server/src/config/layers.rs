@@ -61,7 +61,7 @@ pub(crate) struct HouseFlags {
 }
 
 /// A key's value and where it came from, as `config print` shows them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Setting {
     /// The key.
     pub(crate) key: String,

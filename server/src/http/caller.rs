@@ -35,25 +35,41 @@ impl FromRequestParts<App> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let token = bearer(&parts.headers).ok_or_else(|| {
-            let detail = "send `Authorization: Bearer <token>`; POST /api/v1/auth/login gives a token";
-            Problem::unauthorized("TOKEN_MISSING", BEARER, detail)
-        })?;
-        app.identity
-            .authenticate(token)
-            .await
-            .map(Self)
-            .map_err(|error| match error {
-                TokenError::Unavailable(error) => error.into(),
-                TokenError::KeysUnavailable => Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "ISSUER_UNAVAILABLE",
-                    TokenError::KeysUnavailable.to_string(),
-                ),
-                refusal => Problem::unauthorized("TOKEN_INVALID", BEARER_INVALID, refusal.to_string())
-                    .with("reason", refusal.reason().into()),
-            })
+        authenticated(bearer(&parts.headers), app).await.map(Self)
     }
+}
+
+/// The account that `token` speaks for.
+pub(crate) async fn authenticated(token: Option<&str>, app: &App) -> Result<Caller, Problem> {
+    let token = token.ok_or_else(|| {
+        let detail = "send `Authorization: Bearer <token>`; POST /api/v1/auth/login gives a token";
+        Problem::unauthorized("TOKEN_MISSING", BEARER, detail)
+    })?;
+    app.identity
+        .authenticate(token)
+        .await
+        .map_err(|error| match error {
+            TokenError::Unavailable(error) => error.into(),
+            TokenError::KeysUnavailable => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ISSUER_UNAVAILABLE",
+                TokenError::KeysUnavailable.to_string(),
+            ),
+            refusal => Problem::unauthorized("TOKEN_INVALID", BEARER_INVALID, refusal.to_string())
+                .with("reason", refusal.reason().into()),
+        })
+}
+
+/// Refuses an account whose role is not admin.
+pub(crate) fn must_be_admin(caller: &Caller) -> Result<(), Problem> {
+    if caller.role == Role::Admin {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "ADMIN_ONLY",
+        "this address is for accounts with the role admin",
+    ))
 }
 
 impl FromRequestParts<App> for Admin {
@@ -61,14 +77,8 @@ impl FromRequestParts<App> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Authenticated(caller) = Authenticated::from_request_parts(parts, app).await?;
-        if caller.role == Role::Admin {
-            return Ok(Self);
-        }
-        Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "ADMIN_ONLY",
-            "this address is for accounts with the role admin",
-        ))
+        must_be_admin(&caller)?;
+        Ok(Self)
     }
 }
 
@@ -97,7 +107,7 @@ impl FromRequestParts<App> for ExternalRunner {
 }
 
 /// The token of `Authorization: Bearer …`; `None` when there is none, or more than one header.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return None;

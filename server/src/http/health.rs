@@ -158,6 +158,11 @@ impl Check {
     }
 }
 
+/// How each part is, for operators.
+pub(crate) async fn checks_json(app: &App) -> Vec<Value> {
+    check_all(app).await.iter().map(Check::to_json).collect()
+}
+
 async fn check_all(app: &App) -> [Check; 5] {
     let (log, projection, database, cast) = tokio::join!(
         timed(app, "log", check_log(app)),

@@ -22,6 +22,10 @@ pub(crate) fn describe() {
         "dramatis_log_last_seq",
         "Sequence of the last commit in the event log"
     );
+    describe_counter!(
+        "dramatis_operator_reads_total",
+        "Questions operators asked, by question; the same one by the same account counts once a minute"
+    );
     describe_gauge!("dramatis_log_bytes", Unit::Bytes, "Bytes the event log holds");
     describe_gauge!(
         "dramatis_projection_seq",

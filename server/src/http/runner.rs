@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use super::App;
 use super::auth::EMAIL_CHARS;
 use super::body::OptionalJsonObject;
-use super::caller::Admin;
 use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
+use super::operators::Operator;
 use super::problem::Problem;
 
 /// How long a request to let them act may take. Each tick has its own deadline; this is for a whole cast.
@@ -55,28 +55,28 @@ pub(crate) fn tick_schema() -> Value {
 }
 
 async fn tick(
-    _: Admin,
+    _: Operator,
     State(app): State<App>,
     OptionalJsonObject(body): OptionalJsonObject,
 ) -> Result<Json<Value>, Problem> {
     let_act(&app, body).await
 }
 
-async fn pause(_: Admin, State(app): State<App>) -> Json<Value> {
+async fn pause(_: Operator, State(app): State<App>) -> Json<Value> {
     app.cast.pause().await;
     Json(json!({ "ok": true, "paused": true }))
 }
 
-async fn resume(_: Admin, State(app): State<App>) -> Json<Value> {
+async fn resume(_: Operator, State(app): State<App>) -> Json<Value> {
     app.cast.resume().await;
     Json(json!({ "ok": true, "paused": false }))
 }
 
-async fn observe(_: Admin, State(app): State<App>) -> Json<Value> {
+async fn observe(_: Operator, State(app): State<App>) -> Json<Value> {
     Json(json!(app.cast.observe().await))
 }
 
-async fn report(_: Admin, State(app): State<App>) -> Result<Json<Value>, Problem> {
+async fn report(_: Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
     let (report, counts) = (
         app.tables.report(StreamSeq::ZERO).await?,
         app.tables.counts().await?,

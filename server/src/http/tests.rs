@@ -1,6 +1,7 @@
 //! The HTTP surfaces over real rooms: accounts and tables in a folder of the test's own, the log in memory.
 
 mod accounts;
+mod dashboard;
 mod erasures;
 mod external;
 mod house;
@@ -33,7 +34,7 @@ use tower::ServiceExt as _;
 
 use mutable_log::MutableLog;
 
-use super::{App, Health, HttpSettings, router};
+use super::{App, Budgets, Health, HttpSettings, Operators, router};
 
 const SERVICE_KEY: &str = "service-key-of-this-test";
 
@@ -117,6 +118,7 @@ impl TestHouse {
                 admin_read_your_writes: Duration::from_secs(10),
             },
             metrics: metrics_handle(),
+            operators: Operators::new(Vec::new(), Budgets::default()),
         };
         app.health.set_ready();
         let router = router(app.clone());

@@ -172,7 +172,7 @@ async fn a_page_of_another_site_cannot_use_diag() {
 }
 
 #[tokio::test]
-async fn production_has_neither_diag_nor_an_open_dashboard() {
+async fn production_has_no_diag() {
     let house = TestHouse::open_as(true).await;
     house.enrol(ANNA).await;
     let login = house
@@ -183,28 +183,8 @@ async fn production_has_neither_diag_nor_an_open_dashboard() {
         .ask("POST", "/diag/tick", None)
         .await
         .assert_problem(StatusCode::NOT_FOUND, "NOT_FOUND");
-    house
-        .ask("GET", "/", None)
-        .await
-        .assert_problem(StatusCode::NOT_FOUND, "NO_DASHBOARD");
     let described = house.ask("GET", "/openapi.json", None).await;
     assert!(described.json["paths"].get("/diag/login").is_none());
-}
-
-#[tokio::test]
-async fn the_dashboard_is_a_page_without_scripts() {
-    let house = TestHouse::open().await;
-    house.enrol(ANNA).await;
-    let page = house.ask("GET", "/", None).await;
-    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
-    assert!(page.header("content-type").starts_with("text/html"));
-    assert!(page.text.contains("Anna") && !page.text.contains("<script"));
-    let policy = page.header("content-security-policy");
-    assert!(
-        policy.contains("default-src 'none'") && !policy.contains("unsafe") && !policy.contains("script")
-    );
-    let style = house.ask("GET", "/style.css", None).await;
-    assert_eq!(style.header("content-type"), "text/css; charset=utf-8");
 }
 
 #[tokio::test]

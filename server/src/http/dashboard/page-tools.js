@@ -1,0 +1,75 @@
+// Tools: which fail, which are slow, which confuse; and the calls themselves.
+
+import { h, put } from "./dom.js";
+import { ask, poll } from "./api.js";
+import { count, ms, percent } from "./format.js";
+import { choice, eventLink, failure, outcome, pageHead, pagedTable, personaLink, table, traceLink, when } from "./parts.js";
+
+const DAYS = [["1", "a day"], ["7", "7 days"], ["30", "30 days"], ["366", "a year"]];
+
+export function show(place, { signal, search, setSearch }) {
+  const filter = { days: search.get("days") ?? "30", tool: search.get("tool") ?? "", result: search.get("result") ?? "" };
+  const params = { days: filter.days };
+  const trouble = h("div");
+  const made = table(
+    "Tools",
+    [
+      { name: "Tool", isHead: true, value: (row) => row.tool, show: (row) => h("span", null, h("code", null, row.tool), h("div", { class: "quiet" }, row.module)) },
+      { name: "Calls", isNumber: true, value: (row) => row.calls, show: (row) => count(row.calls) },
+      { name: "Went wrong", isNumber: true, value: (row) => row.error_rate, show: (row) => h("span", null, percent(row.error_rate), h("div", { class: "quiet" }, `${count(row.errors)} in all`)) },
+      { name: "App’s fault", isNumber: true, value: (row) => row.errors_app, show: (row) => count(row.errors_app) },
+      { name: "Line’s fault", isNumber: true, value: (row) => row.errors_infra, show: (row) => count(row.errors_infra) },
+      { name: "Confusion", isNumber: true, value: (row) => row.confusion, show: (row) => h("span", null, percent(row.confusion), h("div", { class: "quiet" }, `${count(row.errors_persona)} slips`)) },
+      { name: "Half within", isNumber: true, value: (row) => row.p50_ms, show: (row) => ms(row.p50_ms) },
+      { name: "95 % within", isNumber: true, value: (row) => row.p95_ms, show: (row) => ms(row.p95_ms) },
+      { name: "Hit", isNumber: true, value: (row) => row.personas_affected, show: (row) => `${count(row.personas_affected)} of ${count(row.personas)}` },
+      { name: "Was told last", show: (row) => (row.example_error ? h("div", { class: "long" }, row.example_error, " ", eventLink(row.example_seq)) : "–") },
+    ],
+    { query: "tools.stats", params, nats: "dramatis.query.tools.stats" },
+    "No tool was called in that time.",
+  );
+  const calls = h("div");
+  put(
+    place,
+    pageHead("Tools", "Errors, latency and confusion. A slip is a call that was wrong the way a person can be: refusing it well is the app at work, letting it through is not."),
+    h("div", { class: "row" }, choice("Over", DAYS, filter.days, (days) => change({ days }))),
+    trouble,
+    made.node,
+    h("div", { class: "row" }, choice("Calls", [["", "all"], ["error", "that went wrong"], ["unknown", "nobody knows of"], ["ok", "that worked"]], filter.result, (result) => change({ result }))),
+    calls,
+  );
+
+  function change(next) {
+    Object.assign(filter, next);
+    params.days = filter.days;
+    setSearch({ ...filter, days: filter.days === "30" ? "" : filter.days });
+    if (next.days) look();
+    else drawCalls();
+  }
+
+  function drawCalls() {
+    put(
+      calls,
+      pagedTable(
+        "Calls, newest first",
+        [
+          { name: "Event", show: (row) => eventLink(row.stream_seq) },
+          { name: "When", show: (row) => when(row.created_at) },
+          { name: "Persona", show: (row) => personaLink(row.persona_id, row.persona_name) },
+          { name: "Tool", show: (row) => h("code", null, row.tool_name) },
+          { name: "Came to", show: (row) => outcome(row.result) },
+          { name: "Took", isNumber: true, show: (row) => ms(row.latency_ms) },
+          { name: "Was told", show: (row) => h("div", { class: "long" }, row.error_message ?? "") },
+          { name: "Trace", show: (row) => traceLink(row.tick_id) },
+        ],
+        "actions.recent",
+        { limit: 50, tool: filter.tool, result: filter.result },
+        ask,
+        signal,
+        "dramatis.query.actions.recent",
+      ),
+    );
+  }
+  const look = poll(signal, 10000, (signal) => ask("tools.stats", params, signal), (answer) => (put(trouble), made.show(answer.tools, answer)), (error) => put(trouble, failure(error)));
+  drawCalls();
+}

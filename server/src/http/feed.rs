@@ -1,0 +1,206 @@
+//! The live feed: what happens, as server-sent events, gathered into a few frames a second.
+//!
+//! Every viewer follows the log by itself and asks for more only when its connection takes more: one that stalls holds
+//! a few hundred commits, and neither a writer nor another viewer waits for it. What a frame has no room for is
+//! counted in it. `id:` is the sequence of the last commit, so a browser that comes back goes on where it was.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::response::Sse;
+use axum::response::sse::{Event as Frame, KeepAlive};
+use events::{Clock as _, CommitStream, Delivery, StreamSeq};
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::App;
+use super::endpoint::{Access, Endpoint};
+use super::operators::Operator;
+use super::problem::Problem;
+use super::queries::shown;
+
+/// How long commits are gathered before they are sent: twenty frames a second at most.
+const GATHER: Duration = Duration::from_millis(50);
+/// Events shown in one frame; what is beyond is counted.
+const SHOWN_MAX: usize = 100;
+/// Commits looked at for one frame.
+const LOOKED_AT_MAX: usize = 2_000;
+/// Commits of the past that a new viewer sees.
+const PAST: u64 = 60;
+/// How far back a viewer that comes back is taken; what lies before is a gap.
+const CATCH_UP_MAX: u64 = 5_000;
+/// How long one connection lasts; the browser comes back and proves itself again.
+const LIFE: Duration = Duration::from_mins(15);
+/// Characters shown of a text in an event.
+const TEXT_CHARS: usize = 300;
+
+/// The endpoints of this file.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get(&["/api/v1/feed"], open)
+            .about(
+                Access::Admin,
+                "What happens, as server-sent events: frames of {after, seq, commits, events, elided, items}",
+            )
+            .reads(&["after"])
+            .refuses(&[400, 503])
+            .answers_with("text/event-stream"),
+    ]
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct From {
+    after: Option<u64>,
+}
+
+async fn open(
+    Operator(caller): Operator,
+    State(app): State<App>,
+    Query(from): Query<From>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
+    let place = app.operators.viewers.clone().try_acquire_owned().map_err(|_| {
+        Problem::unavailable(
+            "FEED_FULL",
+            "as many feeds are open as there may be; close one, or try again",
+        )
+    })?;
+    app.operators
+        .audit
+        .read(&caller, "feed", "", app.clock.now(), app.clock.monotonic());
+    let came_back = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok()?.parse().ok());
+    let end = app.log.state().await?.last_seq.0;
+    let after = came_back
+        .or(from.after)
+        .map_or(end.saturating_sub(PAST), |after| {
+            after.clamp(end.saturating_sub(CATCH_UP_MAX), end)
+        });
+    let viewer = Viewer {
+        deliveries: app.log.follow(StreamSeq(after)).await?,
+        at: StreamSeq(after),
+        began: app.clock.monotonic(),
+        app,
+        _place: place,
+    };
+    let frames = futures::stream::unfold(viewer, |mut viewer| async move {
+        let frame = viewer.next().await?;
+        Some((Ok(frame), viewer))
+    });
+    Ok(Sse::new(frames).keep_alive(KeepAlive::default()))
+}
+
+/// One who looks on.
+struct Viewer {
+    deliveries: CommitStream,
+    /// The last commit that was shown or counted.
+    at: StreamSeq,
+    began: Duration,
+    app: App,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Viewer {
+    /// The next frame; `None` when the connection has lasted long enough, the house closes, or the log fails.
+    async fn next(&mut self) -> Option<Frame> {
+        let lived = self.app.clock.monotonic().saturating_sub(self.began);
+        let left = LIFE.checked_sub(lived)?;
+        let first = tokio::select! {
+            () = self.app.operators.stop.cancelled() => None,
+            // What had not come by then comes to the next connection.
+            first = tokio::time::timeout(left, self.deliveries.next()) => first.ok().flatten(),
+        };
+        let mut gathered = Gathered::new(self.at);
+        gathered.take(&first?.ok()?);
+        self.app.clock.sleep(GATHER).await;
+        while gathered.commits < LOOKED_AT_MAX
+            && let Some(Some(delivery)) = self.deliveries.next().now_or_never()
+        {
+            match delivery {
+                Ok(delivery) => gathered.take(&delivery),
+                // The browser comes back for what is after.
+                Err(_) => break,
+            }
+        }
+        self.at = gathered.seq;
+        let frame = Frame::default().id(gathered.seq.to_string());
+        frame.json_data(gathered.into_json()).ok()
+    }
+}
+
+/// What goes into one frame.
+struct Gathered {
+    after: StreamSeq,
+    seq: StreamSeq,
+    commits: usize,
+    events: usize,
+    items: Vec<Value>,
+}
+
+impl Gathered {
+    fn new(after: StreamSeq) -> Self {
+        Self {
+            after,
+            seq: after,
+            commits: 0,
+            events: 0,
+            items: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, delivery: &Delivery) {
+        self.seq = delivery.seq();
+        self.commits += 1;
+        match delivery {
+            Delivery::Commit(recorded) => {
+                for (ordinal, event) in recorded.events() {
+                    self.events += 1;
+                    if self.items.len() >= SHOWN_MAX {
+                        continue;
+                    }
+                    let mut item = shown(ordinal, event);
+                    cap_texts(&mut item);
+                    item["seq"] = json!(recorded.seq);
+                    item["subject"] = json!(recorded.commit.subject.to_string());
+                    item["time"] = json!(recorded.commit.time);
+                    item["tick"] = json!(recorded.commit.tick);
+                    self.items.push(item);
+                }
+            }
+            Delivery::Undecodable(message) => {
+                self.events += 1;
+                self.items.push(json!({
+                    "seq": message.seq, "ordinal": 0, "type": "(unreadable)", "data": {},
+                    "subject": events::capped(&message.subject, TEXT_CHARS),
+                }));
+            }
+        }
+    }
+
+    fn into_json(self) -> Value {
+        json!({
+            "after": self.after,
+            "seq": self.seq,
+            "commits": self.commits,
+            "events": self.events,
+            "elided": self.events.saturating_sub(self.items.len()),
+            "items": self.items,
+        })
+    }
+}
+
+/// Cuts every text in `value`: a feed is to be glanced at, and the event itself has the rest.
+fn cap_texts(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() > TEXT_CHARS => *text = events::capped(text, TEXT_CHARS),
+        Value::Array(values) => values.iter_mut().for_each(cap_texts),
+        Value::Object(members) => members.values_mut().for_each(cap_texts),
+        _ => {}
+    }
+}

@@ -1,0 +1,209 @@
+//! The questions behind the dashboard, each at `/api/v1/queries/<name>`.
+//!
+//! One table holds them all: routing, `/openapi.json` and the dashboard's "copy as curl" come from it. The answers are
+//! the plain functions of `projections`, and of the rooms' own snapshots; every one says with `as_of_seq` up to which
+//! commit the tables were folded. Lists take `limit` and `cursor`, and give `next_cursor` while there is more.
+//!
+//! **To add a question**: a line in [`QUERIES`] and an arm in [`answer`].
+
+mod alarms;
+mod event;
+mod overview;
+mod params;
+mod system;
+
+use axum::Json;
+use axum::extract::{Query as UrlQuery, State};
+use events::Clock as _;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::App;
+use super::endpoint::{Access, Endpoint};
+use super::operators::Operator;
+use super::personas::unknown_persona;
+use super::problem::Problem;
+pub(crate) use event::shown;
+use params::Params;
+use projections::{ActionFilter, PageRequest, RatingFilter};
+
+/// Rows of a page where nobody says how many.
+const ROWS: u32 = 50;
+/// Ticks of a story where nobody says how many: each comes with all its calls.
+const TICKS: u32 = 10;
+
+/// One question.
+#[derive(Debug)]
+struct Query {
+    name: &'static str,
+    paths: &'static [&'static str],
+    reads: &'static [&'static str],
+    about: &'static str,
+    refuses: &'static [u16],
+}
+
+macro_rules! queries {
+    ($($name:literal ($($reads:literal),*) $about:literal $(refuses $refusal:literal)?;)*) => {
+        const QUERIES: &[Query] = &[$(Query {
+            name: $name,
+            paths: &[concat!("/api/v1/queries/", $name)],
+            reads: &[$($reads),*],
+            about: $about,
+            refuses: &[400 $(, $refusal)?],
+        }),*];
+    };
+}
+
+queries! {
+    "overview" () "Who acts, how modules fare, what it costs, what is wrong: the first page in one answer";
+    "alarms.list" () "What a person should look at";
+    "personas.list" ("cursor", "limit", "days") "The cast with what each did lately";
+    "personas.get" ("persona") "One persona and how it rates the modules" refuses 404;
+    "personas.story" ("persona", "cursor", "limit") "A persona's ticks, newest first, with calls and ratings" refuses 404;
+    "ticks.trace" ("tick") "One tick as the persona and as the gateway tell it" refuses 404;
+    "events.get" ("seq") "One commit of the log, without app data and sealed arguments" refuses 404;
+    "feedback.summary" ("days") "Ratings of each module, day by day";
+    "feedback.heatmap" ("days", "source") "Module by archetype: mean stars with their 95 % interval";
+    "feedback.recent" ("cursor", "limit", "persona", "module", "archetype") "Ratings with what was said, newest first";
+    "actions.recent" ("cursor", "limit", "persona", "tool", "result") "Tool calls of personas, newest first";
+    "tools.stats" ("days") "Errors, latency and confusion of each tool";
+    "gateway.stats" ("days") "What came through the door, and what is open now";
+    "gateway.sessions" ("cursor", "limit") "MCP sessions, newest first";
+    "gateway.refusals" ("cursor", "limit") "Calls that policy refused or would have, newest first";
+    "spend.summary" ("days") "What models cost, by day and by persona, beside the budgets";
+    "projections.status" () "How far the tables are, how many rows they hold, and what is parked";
+    "replay.status" () "The rebuild that is under way, or the last one";
+    "system.status" () "Versions, health and every setting with its source; secrets are masked";
+    "audit.recent" () "Which operator read or did what lately";
+}
+
+/// Shows nothing-yet as nothing-yet.
+pub(crate) fn describe_metrics() {
+    for name in QUERIES.iter().map(|query| query.name).chain(["feed"]) {
+        metrics::counter!("dramatis_operator_reads_total", "query" => name).increment(0);
+    }
+}
+
+/// The endpoints of this file.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    QUERIES.iter().map(endpoint).collect()
+}
+
+fn endpoint(query: &'static Query) -> Endpoint {
+    let handler = async move |Operator(caller): Operator,
+                              State(app): State<App>,
+                              UrlQuery(pairs): UrlQuery<Vec<(String, String)>>| {
+        let mut params = Params::new(pairs, query.reads)?;
+        let about = params.about();
+        app.operators.audit.read(
+            &caller,
+            query.name,
+            &about,
+            app.clock.now(),
+            app.clock.monotonic(),
+        );
+        answer(&app, query.name, &mut params).await.map(Json)
+    };
+    Endpoint::get(query.paths, handler)
+        .about(Access::Admin, query.about)
+        .reads(query.reads)
+        .refuses(query.refuses)
+}
+
+/// Asks the tables and the rooms.
+async fn answer(app: &App, name: &str, params: &mut Params) -> Result<Value, Problem> {
+    let now = app.clock.now();
+    let tables = &app.tables;
+    match name {
+        "overview" => overview::show(app).await,
+        "alarms.list" => overview::alarms(app).await,
+        "personas.list" => {
+            let (since, page) = (params.since(now, 30)?, params.page(ROWS)?);
+            json_of(&tables.cast(since, &page).await?)
+        }
+        "personas.get" => persona(app, params).await,
+        "personas.story" => {
+            let (persona, page) = (params.persona()?, params.page(TICKS)?);
+            tables.persona(&persona).await?.ok_or_else(unknown_persona)?;
+            json_of(&tables.story(&persona, &page).await?)
+        }
+        "ticks.trace" => {
+            let unknown = || Problem::not_found("TICK_NOT_FOUND", "there is no tick of that id");
+            let tick = params.required("tick")?.parse().map_err(|_| unknown())?;
+            json_of(&tables.trace(&tick).await?.ok_or_else(unknown)?)
+        }
+        "events.get" => event::show(app, params.seq()?).await,
+        "feedback.summary" => json_of(&tables.module_scores(now, params.days(7)?).await?),
+        "feedback.heatmap" => {
+            let (since, source) = (params.since(now, 30)?, params.source()?);
+            json_of(&tables.heatmap(since, source).await?)
+        }
+        "feedback.recent" => {
+            let filter = RatingFilter {
+                persona: params.optional_persona()?,
+                module: params.take("module"),
+                archetype: params.take("archetype"),
+            };
+            json_of(&tables.recent_ratings(&filter, &params.page(ROWS)?).await?)
+        }
+        "actions.recent" => {
+            let filter = ActionFilter {
+                persona: params.optional_persona()?,
+                tool: params.take("tool"),
+                result: params.result()?,
+            };
+            json_of(&tables.recent_actions_page(&filter, &params.page(ROWS)?).await?)
+        }
+        "tools.stats" => json_of(&tables.tool_stats(params.since(now, 30)?).await?),
+        "gateway.stats" => {
+            let mut stats = json_of(&tables.gateway_stats(params.since(now, 30)?).await?)?;
+            stats["now"] = json!(app.gateway.observe());
+            stats["mounts"] = json!(app.gateway.mounts());
+            Ok(stats)
+        }
+        "gateway.sessions" => json_of(&tables.recent_sessions(&params.page(ROWS)?).await?),
+        "gateway.refusals" => json_of(&tables.recent_refusals(&params.page(ROWS)?).await?),
+        "spend.summary" => {
+            let mut spend = json_of(&tables.spend(params.since(now, 30)?, now).await?)?;
+            spend["budgets"] = json!(app.operators.budgets);
+            Ok(spend)
+        }
+        "projections.status" => projections_status(app).await,
+        "replay.status" => Ok(json!(app.operators.replay.status(app.clock.monotonic()))),
+        "system.status" => system::show(app).await,
+        "audit.recent" => {
+            Ok(json!({ "items": app.operators.audit.lines(), "as_of_seq": app.projector.seq() }))
+        }
+        _ => Err(Problem::not_found("NOT_FOUND", "there is no such question")),
+    }
+}
+
+/// A page of one moment's rows, for a function that takes no cursor from outside.
+fn first(limit: u32) -> PageRequest {
+    PageRequest::first(limit)
+}
+
+fn json_of(answer: &impl Serialize) -> Result<Value, Problem> {
+    serde_json::to_value(answer).map_err(|error| Problem::internal("an answer cannot be written", &error))
+}
+
+async fn persona(app: &App, params: &mut Params) -> Result<Value, Problem> {
+    let id = params.persona()?;
+    let persona = app.tables.persona(&id).await?.ok_or_else(unknown_persona)?;
+    let feedback = app.tables.feedback_by_module(&id).await?;
+    Ok(json!({ "persona": persona, "feedback": feedback, "as_of_seq": app.projector.seq() }))
+}
+
+async fn projections_status(app: &App) -> Result<Value, Problem> {
+    let (status, log) = (app.projector.status(), app.log.state().await?);
+    let counts = app.tables.counts().await?;
+    Ok(json!({
+        "status": status,
+        "log": { "last_seq": log.last_seq, "messages": log.messages, "bytes": log.bytes },
+        "lag_events": log.last_seq.0.saturating_sub(counts.as_of_seq.0),
+        "checkpoint": app.tables.checkpoint().await?,
+        "counts": counts,
+        "parked": app.tables.parked().await?,
+        "as_of_seq": counts.as_of_seq,
+    }))
+}
