@@ -31,12 +31,17 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// A little more than the server takes for an erasure at most.
 const ERASED_WITHIN: Duration = Duration::from_mins(11);
+/// A little more than the server keeps a feed open.
+const FEED_WITHIN: Duration = Duration::from_mins(16);
 /// A tick is answered when the last persona is done; each has its own deadline in the server.
 const TICK_ANSWER_WITHIN: Duration = Duration::from_hours(3);
 
 /// The compat path, so that a server of the older system is served as well.
 const PERSONAS: &[&str] = &["api", "v1", "personas", "admin"];
 const RUNNER_TICK: &[&str] = &["api", "v1", "admin", "runner", "tick"];
+
+const QUERIES: &[&str] = &["api", "v1", "queries"];
+const FEED: &[&str] = &["api", "v1", "feed"];
 
 /// Options of every command that talks to a running server.
 #[derive(Debug, Clone, clap::Args)]
@@ -160,6 +165,22 @@ impl ApiClient {
             .timeout(TICK_ANSWER_WITHIN)
             .json(who);
         self.read(request).await
+    }
+
+    /// What the server answers to the question `name`.
+    pub(crate) async fn query(&self, name: &str) -> Result<Value, ApiError> {
+        let request = self.request(Method::GET, QUERIES, &[name]);
+        Ok(self.read::<Value>(request).await?.0)
+    }
+
+    /// The live feed, open; it lasts some minutes.
+    pub(crate) async fn feed(&self) -> Result<Response, ApiError> {
+        let request = self.request(Method::GET, FEED, &[]).timeout(FEED_WITHIN);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| ApiError::from_transport(&self.base, &error))?;
+        refused(answer, &self.base).await
     }
 
     fn request(&self, method: Method, path: &[&str], rest: &[&str]) -> RequestBuilder {

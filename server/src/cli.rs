@@ -22,10 +22,11 @@ use crate::commands::rebuild::RebuildArgs;
 use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
+use crate::commands::top::TopArgs;
 use crate::commands::vault::VaultCommand;
 use crate::commands::{
     accounts, audit, bridge, cleanup, config, demo, doctor, events as log_events, mark, mounts, parked,
-    personas, policy, rebuild, seed, tick, token, up, vault, verify,
+    personas, policy, rebuild, seed, tick, token, top, up, vault, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -55,6 +56,8 @@ enum Command {
     Cleanup(CleanupArgs),
     /// Let personas act now
     Tick(TickArgs),
+    /// Watch the stage in the terminal: who acts, what happens, lag, spend and alarms
+    Top(TopArgs),
     /// List personas, or show one
     #[command(subcommand)]
     Personas(PersonasCommand),
@@ -114,6 +117,7 @@ impl Command {
             Self::Seed(args) => args.api.json,
             Self::Cleanup(args) => args.api.json,
             Self::Tick(args) => args.api.json,
+            Self::Top(args) => args.api.json,
             Self::Personas(command) => command.api().json,
             Self::Events(_) => true,
             Self::Token(args) => args.json,
@@ -160,7 +164,8 @@ impl Cli {
     /// Its one clear line and exit code.
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         let layers = Layers::stack(&self.config, self.command.house_flags())?;
-        let settings = layers.read()?;
+        let mut settings = layers.read()?;
+        settings.shown = layers.settings()?;
         let clock = Arc::new(SystemClock::new());
         let mut out = Out::stdout(Format::from_json_switch(self.command.wants_json()), colour());
         let out = &mut out;
@@ -175,6 +180,9 @@ impl Cli {
                 cleanup::run(&args, &ApiClient::connect(&args.api, &settings)?, out).await
             }
             Command::Tick(args) => tick::run(&args, &ApiClient::connect(&args.api, &settings)?, out).await,
+            Command::Top(args) => {
+                top::run(&args, &ApiClient::connect(&args.api, &settings)?, clock, out).await
+            }
             Command::Personas(command) => {
                 personas::run(&command, &ApiClient::connect(command.api(), &settings)?, out).await
             }

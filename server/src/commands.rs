@@ -18,6 +18,7 @@ pub(crate) mod rebuild;
 pub(crate) mod seed;
 pub(crate) mod tick;
 pub(crate) mod token;
+pub(crate) mod top;
 mod until;
 pub(crate) mod up;
 pub(crate) mod vault;

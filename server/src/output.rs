@@ -102,6 +102,11 @@ impl Out {
         self.width
     }
 
+    /// Whether somebody looks at it as it comes.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
     /// Whether the reader has gone away, so that an endless command can stop.
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed
