@@ -70,7 +70,7 @@ async fn watch(api: &ApiClient, clock: &SystemClock, out: &mut Out) -> Result<()
         }
         let rate = lines.per_second(clock.monotonic());
         let frame = screen::draw(&overview, lines.newest(), rate, out.width(), out.paint());
-        out.text(format!("{}{frame}{}", screen::HOME, screen::REST))?;
+        out.text(format!("{}{}{}\n", screen::HOME, frame.trim_end(), screen::REST))?;
         let left = EVERY.saturating_sub(clock.monotonic().saturating_sub(asked_at));
         let next = async {
             match &mut feed {

@@ -54,7 +54,7 @@ pub(super) fn draw(
             "log #{}  lag {}{per_second}  calls in a day {}, {} went wrong",
             overview["log_seq"], overview["lag_events"], overview["day"]["calls"], overview["day"]["errors"]
         ),
-        |line| line.to_owned(),
+        str::to_owned,
     );
     for (name, spent, budget) in [
         ("today", "today_micro_usd", "day_usd"),
@@ -64,7 +64,7 @@ pub(super) fn draw(
         let budget = overview["spend"]["budgets"][budget].as_f64().unwrap_or_default();
         screen.line(
             &format!("{name:<6} {} ${spent:.2} of ${budget:.2}", bar(spent, budget)),
-            |line| line.to_owned(),
+            str::to_owned,
         );
     }
     screen.gap();
@@ -102,7 +102,7 @@ pub(super) fn draw(
                 persona["calls"],
                 persona["errors"]
             ),
-            |line| line.to_owned(),
+            str::to_owned,
         );
     }
     screen.gap();
@@ -116,7 +116,7 @@ pub(super) fn draw(
                 crate::report::stars(mean),
                 module["ratings"]
             ),
-            |line| line.to_owned(),
+            str::to_owned,
         );
     }
     if !lines.is_empty() {
