@@ -54,14 +54,14 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct From {
+struct Asked {
     after: Option<u64>,
 }
 
 async fn open(
     Operator(caller): Operator,
     State(app): State<App>,
-    Query(from): Query<From>,
+    Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
     let place = app.operators.viewers.clone().try_acquire_owned().map_err(|_| {
@@ -78,7 +78,7 @@ async fn open(
         .and_then(|id| id.to_str().ok()?.parse().ok());
     let end = app.log.state().await?.last_seq.0;
     let after = came_back
-        .or(from.after)
+        .or(asked.after)
         .map_or(end.saturating_sub(PAST), |after| {
             after.clamp(end.saturating_sub(CATCH_UP_MAX), end)
         });

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use events::{EventLog as _, Subject};
+use events::Subject;
 use futures::StreamExt as _;
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
@@ -32,6 +32,16 @@ async fn with_cookie(house: &TestHouse, cookie: &str, method: &str, path: &str, 
     headers.insert(header::COOKIE, cookie.parse().unwrap());
     headers.insert("sec-fetch-site", site.parse().unwrap());
     house.send(request).await
+}
+
+/// One more commit about Anna.
+async fn rename(house: &TestHouse, name: &str) {
+    let mut described = sample::persona(ANNA);
+    described["name"] = json!(name);
+    let answer = house
+        .ask_as_admin("POST", "/api/v1/admin/personas", Some(&described))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
 }
 
 fn all_paths() -> Vec<&'static str> {
@@ -330,8 +340,9 @@ async fn the_feed_tells_what_happens_with_its_sequence_and_goes_on_where_a_viewe
         Subject::Persona(events::testing::id(&persona)).to_string()
     );
 
-    house.enrol(ANNA).await;
-    house.enrol("persona.ben@mana.test").await;
+    for name in ["Annika", "Annabel"] {
+        rename(&house, name).await;
+    }
     let (mut seen, mut last) = (Vec::new(), id);
     while seen.len() < 2 {
         let (id, frame) = frames.next().await.unwrap();
@@ -375,8 +386,8 @@ async fn viewers_that_do_not_read_hold_nobody_up_and_there_are_only_so_many() {
     }
     assert_eq!(stalled.len(), 32);
     // Nobody reads any of them, and writing goes on.
-    for _ in 0..20 {
-        house.enrol(ANNA).await;
+    for number in 0..20 {
+        rename(&house, &format!("Anna {number}")).await;
     }
     stalled.pop();
     let mut frames = Frames::open(&house, None).await;
