@@ -110,8 +110,7 @@ impl House {
         .map_err(failed)?;
         gateway.mounts_settled(MOUNTS_SETTLE).await;
         let cast = rooms::start_cast(config, address, log.clone(), clock.clone(), ids.clone()).await?;
-        let spent = cast.clone();
-        let stop_http = stops.http.clone();
+        let (spent, stop_http) = (cast.clone(), stops.http.clone());
         lifecycle.spawn(TaskKind::CastWatch, async move {
             tokio::select! {
                 reason = spent.spent() => Err(reason),

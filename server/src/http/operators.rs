@@ -25,6 +25,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 /// What models may cost, in dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[expect(clippy::struct_field_names, reason = "each ends with its unit")]
 pub(crate) struct Budgets {
     /// On one day of UTC.
     pub(crate) day_usd: f64,

@@ -31,16 +31,12 @@ pub(super) fn draw(
         width: usize::from(width),
         clears: rate.is_some(),
     };
-    let text = |value: &Value| printable(value.as_str().unwrap_or_default());
-    let cast = &overview["cast"];
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let (acting, waiting) = (list(&cast["acting"]), list(&cast["waiting"]));
     screen.line(
         &format!(
             "Dramatis {}  {}{}",
             text(&overview["version"]),
             text(&overview["environment"]),
-            if cast["paused"] == true {
+            if overview["cast"]["paused"] == true {
                 "  schedule paused"
             } else {
                 ""
@@ -67,58 +63,9 @@ pub(super) fn draw(
             str::to_owned,
         );
     }
-    screen.gap();
-    let alarms = list(&overview["alarms"]);
-    if alarms.is_empty() {
-        screen.line("no alarm", |line| paint.green(line));
-    }
-    for alarm in &alarms {
-        let is_urgent = alarm["severity"] == "page";
-        screen.line(&text(&alarm["text"]), |line| {
-            if is_urgent {
-                paint.red(line)
-            } else {
-                paint.yellow(line)
-            }
-        });
-    }
-    screen.gap();
-    screen.line(
-        &format!(
-            "on stage: {} of {}, {} wait",
-            acting.len(),
-            cast["personas"],
-            waiting.len()
-        ),
-        |line| paint.bold(line),
-    );
-    for persona in acting.iter().take(ACTING_MAX) {
-        screen.line(
-            &format!(
-                "  {:<22} {:<12} tick {}, {} calls, {} went wrong",
-                text(&persona["name"]),
-                text(&persona["doing"]),
-                persona["number"],
-                persona["calls"],
-                persona["errors"]
-            ),
-            str::to_owned,
-        );
-    }
-    screen.gap();
-    screen.line("modules, seven days", |line| paint.bold(line));
-    for module in list(&overview["scores"]["modules"]) {
-        let mean = module["stars_mean"].as_f64().unwrap_or_default();
-        screen.line(
-            &format!(
-                "  {:<14} {} {mean:.2}  {} ratings",
-                text(&module["module"]),
-                crate::report::stars(mean),
-                module["ratings"]
-            ),
-            str::to_owned,
-        );
-    }
+    screen.alarms(overview, paint);
+    screen.stage(&overview["cast"], paint);
+    screen.modules(overview, paint);
     if !lines.is_empty() {
         screen.gap();
         screen.line("just now", |line| paint.bold(line));
@@ -127,6 +74,14 @@ pub(super) fn draw(
         }
     }
     screen.text
+}
+
+fn text(value: &Value) -> String {
+    printable(value.as_str().unwrap_or_default())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn bar(spent: f64, budget: f64) -> String {
@@ -153,6 +108,68 @@ struct Screen {
 }
 
 impl Screen {
+    fn alarms(&mut self, overview: &Value, paint: Paint) {
+        self.gap();
+        let alarms = list(&overview["alarms"]);
+        if alarms.is_empty() {
+            self.line("no alarm", |line| paint.green(line));
+        }
+        for alarm in alarms {
+            let is_urgent = alarm["severity"] == "page";
+            self.line(&text(&alarm["text"]), |line| {
+                if is_urgent {
+                    paint.red(line)
+                } else {
+                    paint.yellow(line)
+                }
+            });
+        }
+    }
+
+    fn stage(&mut self, cast: &Value, paint: Paint) {
+        let (acting, waiting) = (list(&cast["acting"]), list(&cast["waiting"]));
+        self.gap();
+        self.line(
+            &format!(
+                "on stage: {} of {}, {} wait",
+                acting.len(),
+                cast["personas"],
+                waiting.len()
+            ),
+            |line| paint.bold(line),
+        );
+        for persona in acting.iter().take(ACTING_MAX) {
+            self.line(
+                &format!(
+                    "  {:<22} {:<12} tick {}, {} calls, {} went wrong",
+                    text(&persona["name"]),
+                    text(&persona["doing"]),
+                    persona["number"],
+                    persona["calls"],
+                    persona["errors"]
+                ),
+                str::to_owned,
+            );
+        }
+    }
+
+    fn modules(&mut self, overview: &Value, paint: Paint) {
+        self.gap();
+        self.line("modules, seven days", |line| paint.bold(line));
+        for module in list(&overview["scores"]["modules"]) {
+            let mean = module["stars_mean"].as_f64().unwrap_or_default();
+            self.line(
+                &format!(
+                    "  {:<14} {} {mean:.2}  {} ratings",
+                    text(&module["module"]),
+                    crate::report::stars(mean),
+                    module["ratings"]
+                ),
+                str::to_owned,
+            );
+        }
+    }
+
     /// One line, cut to the width before it is coloured.
     fn line(&mut self, line: &str, paint: impl Fn(&str) -> String) {
         self.text.push_str(&paint(&events::capped(line, self.width)));

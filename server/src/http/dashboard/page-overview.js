@@ -38,7 +38,7 @@ export function show(place, { signal }) {
         h(
           "section",
           { class: "card" },
-          h("header", null, h("h2", null, "Modules, the last seven days"), copyButtons("modules", () => answer?.scores, "feedback.summary", { days: 7 }, "dramatis.query.feedback.summary")),
+          h("header", null, h("h2", null, "Modules, the last seven days"), copyButtons("modules", () => answer?.scores, "feedback.summary", { days: 7 }, { name: "feedback.summary" })),
           h(
             "div",
             { class: "scroll", role: "region", tabindex: "0", "aria-label": "Modules" },
@@ -111,7 +111,7 @@ export function show(place, { signal }) {
     drawNumbers(next);
     put(
       alarms,
-      h("header", null, h("h2", null, "Alarms"), copyButtons("alarms", () => ({ items: next.alarms }), "alarms.list", {}, "dramatis.query.alarms.list")),
+      h("header", null, h("h2", null, "Alarms"), copyButtons("alarms", () => ({ items: next.alarms }), "alarms.list", {}, { name: "alarms.list" })),
       next.alarms.length === 0
         ? quiet("None. Nothing needs a person.")
         : h("ul", { class: "list" }, next.alarms.map((alarm) => h("li", { class: "alarm" }, h("span", { class: `pill ${alarm.severity === "page" ? "bad" : "warn"}` }, alarm.severity === "page" ? "now" : "soon"), h("span", null, alarm.text, " ", h("a", { href: `#/${alarm.page}` }, `See ${alarm.page}`))))),

@@ -21,7 +21,7 @@ export function show(place, { signal, search, setSearch }) {
       { name: "Stars", value: (row) => row.stars_mean, show: (row) => h("span", null, stars(row.stars_mean), h("div", { class: "quiet" }, row.ratings ? `${fixed(row.stars_mean, 2)} from ${plural(row.ratings, "rating")}` : "")) },
       { name: "Cost", isNumber: true, value: (row) => row.cost_micro_usd, show: (row) => usd(row.cost_micro_usd) },
     ],
-    { query: "personas.list", params: { limit: 500 }, nats: "dramatis.query.personas.list" },
+    { query: "personas.list", params: { limit: 500 }, nats: { name: "personas.list", said: { limit: 500 } } },
     "Nobody fits.",
   );
   const text = h("input", { type: "search", value: filter.q, on: { input: () => change({ q: text.value }) } });

@@ -14,7 +14,7 @@ const NAMES = {
 export function show(place, { signal }) {
   const numbers = h("div");
   const trouble = h("div");
-  const source = { query: "projections.status", params: {}, nats: "dramatis.query.projections.status" };
+  const source = { query: "projections.status", params: {}, nats: { name: "projections.status" } };
   const retry = h("button", { on: { click: again } }, "Fold them again");
   const parked = table("Parked commits", [
     { name: "Event", isHead: true, value: (row) => row.seq, show: (row) => eventLink(row.seq) },

@@ -25,7 +25,7 @@ export function show(place, { signal, search, setSearch }) {
       { name: "Hit", isNumber: true, value: (row) => row.personas_affected, show: (row) => `${count(row.personas_affected)} of ${count(row.personas)}` },
       { name: "Was told last", show: (row) => (row.example_error ? h("div", { class: "long" }, row.example_error, " ", eventLink(row.example_seq)) : "–") },
     ],
-    { query: "tools.stats", params, nats: "dramatis.query.tools.stats" },
+    { query: "tools.stats", params, nats: { name: "tools.stats" } },
     "No tool was called in that time.",
   );
   const calls = h("div");
@@ -66,7 +66,7 @@ export function show(place, { signal, search, setSearch }) {
         { limit: 50, tool: filter.tool, result: filter.result },
         ask,
         signal,
-        "dramatis.query.actions.recent",
+        { name: "actions.recent", said: { limit: 50 } },
       ),
     );
   }

@@ -130,7 +130,10 @@ async function copy(text, what) {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Buttons that copy what is shown as JSON, as the `curl` and as the `nats req` that ask for it. */
+/**
+ * Buttons that copy what is shown as JSON, as the `curl` and as the `nats req` that ask for it. `nats` is the question as the
+ * micro service takes it, where it has one: a name and what is said, which is less than over HTTP.
+ */
 export function copyButtons(title, answer, query, params = {}, nats) {
   const button = (text, what, make) =>
     h("button", {
@@ -146,13 +149,12 @@ export function copyButtons(title, answer, query, params = {}, nats) {
         },
       },
     }, text);
-  const said = Object.fromEntries(Object.entries(params).filter(([, value]) => value !== undefined && value !== ""));
   return h(
     "div",
     { class: "copy" },
     button("JSON", "JSON", () => JSON.stringify(answer(), null, 2)),
     button("curl", "curl", () => `curl -sS -H "Authorization: Bearer $DRAMATIS_TOKEN" ${quoted(location.origin + queryPath(query, params))}`),
-    nats ? button("nats", "nats req", () => `nats req ${nats} ${quoted(JSON.stringify(said))}`) : null,
+    nats ? button("nats", "nats req", () => `nats req dramatis.query.${nats.name} ${quoted(JSON.stringify(nats.said ?? {}))}`) : null,
   );
 }
 

@@ -108,28 +108,28 @@ mod tests {
 
     #[test]
     fn a_cookie_counts_only_when_a_page_of_this_origin_asked() {
-        let host = ("host", "127.0.0.1:3069");
-        let cases: [(&Method, &[(&str, &str)], bool); 10] = [
-            (&Method::POST, &[host, ("sec-fetch-site", "same-origin")], true),
-            (&Method::POST, &[host, ("sec-fetch-site", "same-site")], false),
-            (&Method::POST, &[host, ("sec-fetch-site", "cross-site")], false),
-            (&Method::GET, &[host, ("sec-fetch-site", "cross-site")], false),
-            (&Method::POST, &[host, ("sec-fetch-site", "none")], false),
-            (&Method::GET, &[host, ("sec-fetch-site", "none")], true),
-            (&Method::POST, &[host, ("origin", "http://127.0.0.1:3069")], true),
-            (&Method::POST, &[host, ("origin", "http://127.0.0.1:3070")], false),
-            (&Method::POST, &[host, ("origin", "null")], false),
-            (&Method::POST, &[host], false),
+        type Pairs = &'static [(&'static str, &'static str)];
+        const HOST: (&str, &str) = ("host", "127.0.0.1:3069");
+        let cases: [(Method, Pairs, bool); 10] = [
+            (Method::POST, &[HOST, ("sec-fetch-site", "same-origin")], true),
+            (Method::POST, &[HOST, ("sec-fetch-site", "same-site")], false),
+            (Method::POST, &[HOST, ("sec-fetch-site", "cross-site")], false),
+            (Method::GET, &[HOST, ("sec-fetch-site", "cross-site")], false),
+            (Method::POST, &[HOST, ("sec-fetch-site", "none")], false),
+            (Method::GET, &[HOST, ("sec-fetch-site", "none")], true),
+            (Method::POST, &[HOST, ("origin", "http://127.0.0.1:3069")], true),
+            (Method::POST, &[HOST, ("origin", "http://127.0.0.1:3070")], false),
+            (Method::POST, &[HOST, ("origin", "null")], false),
+            (Method::POST, &[HOST], false),
         ];
         for (method, pairs, is_ours) in cases {
-            let pairs: Vec<(&'static str, &'static str)> = pairs.to_vec();
             assert_eq!(
-                from_our_own_page(method, &headers(&pairs)).is_ok(),
+                from_our_own_page(&method, &headers(pairs)).is_ok(),
                 is_ours,
                 "{method} {pairs:?}"
             );
         }
-        assert!(from_our_own_page(&Method::GET, &headers(&[host])).is_ok());
+        assert!(from_our_own_page(&Method::GET, &headers(&[HOST])).is_ok());
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) fn shown(ordinal: u32, event: &Event) -> Value {
     for name in HIDDEN {
         match data.remove(name) {
             Some(Value::Object(fields)) => {
-                hidden.extend(fields.keys().map(|field| format!("{name}.{field}")))
+                hidden.extend(fields.keys().map(|field| format!("{name}.{field}")));
             }
             Some(Value::Null) | None => {}
             Some(_) => hidden.push(name.to_owned()),
