@@ -5,20 +5,19 @@
 //! token on each request and asks the policy gate, whose rate limit is raised out of the way; it is measured without
 //! and with every call on the record (`plain`, `recorded`). Writes answer when they are in the log **and** folded.
 
-mod door;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use benches::wire::Wire;
-use benches::{House, Site, Spread};
+use benches::{House, Site};
 use serde_json::{Value, json};
 
-use self::door::{Door, Era};
 use crate::Outcome;
 use crate::bare_rmcp::BareRmcp;
+use crate::door::{Door, Era};
+use crate::figures::{Figures, rounded};
 
 /// Connections at once.
 const CLIENTS: [usize; 3] = [1, 16, 64];
@@ -33,45 +32,6 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     pub(crate) turn: Duration,
     pub(crate) idle_sessions: usize,
-}
-
-/// What was measured of one server, by what was asked of it.
-#[derive(Debug, Default)]
-struct Figures(BTreeMap<String, (Spread, Vec<f64>)>);
-
-impl Figures {
-    async fn turn(
-        &mut self,
-        what: String,
-        door: &Door,
-        era: Era,
-        clients: usize,
-        turn: Duration,
-    ) -> anyhow::Result<()> {
-        let (latencies, rates) = self.0.entry(what).or_default();
-        let rate = door.load(era, clients, turn, latencies).await;
-        rates.push(rate.with_context(|| format!("{} at {clients}", door.tool))?);
-        Ok(())
-    }
-
-    fn rate(&self, what: &str) -> f64 {
-        let mut rates = self
-            .0
-            .get(what)
-            .map(|(_, rates)| rates.clone())
-            .unwrap_or_default();
-        rates.sort_by(f64::total_cmp);
-        rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
-    }
-
-    fn to_json(&self) -> BTreeMap<String, Value> {
-        let shown = |(what, (latencies, _)): (&String, &(Spread, Vec<f64>))| {
-            let mut shown = latencies.to_json();
-            shown["calls_per_s"] = json!(self.rate(what).round());
-            (what.clone(), shown)
-        };
-        self.0.iter().map(shown).collect()
-    }
 }
 
 /// Runs the bench.
@@ -118,7 +78,7 @@ pub(crate) async fn measure(program: &Path, plan: Plan) -> anyhow::Result<Outcom
         }
     }
     let mut ratio: BTreeMap<String, Value> = BTreeMap::new();
-    for what in limit.0.keys() {
+    for what in limit.asked() {
         for kind in ["plain", "recorded"] {
             let ours = ours.rate(&format!("{kind}-{what}"));
             ratio.insert(format!("{kind}-{what}"), rounded(ours / limit.rate(what)));
@@ -138,10 +98,6 @@ pub(crate) async fn measure(program: &Path, plan: Plan) -> anyhow::Result<Outcom
         limit: json!(limit),
         ratio: json!(ratio),
     })
-}
-
-fn rounded(figure: f64) -> Value {
-    json!((figure * 100.0).round() / 100.0)
 }
 
 async fn start(program: &Path, data: &Path, record_calls: &str) -> anyhow::Result<(Door, House)> {

@@ -3,9 +3,12 @@
 
 mod append;
 mod bare_rmcp;
+mod door;
+mod figures;
 mod fold;
 mod gateway;
 mod lag;
+mod mount;
 mod rebuild;
 
 use std::path::PathBuf;
@@ -81,7 +84,22 @@ enum Bench {
         #[arg(long, default_value_t = 2_000)]
         idle_sessions: usize,
     },
-    /// The bare rmcp server that `gateway` is measured beside
+    /// Tool calls put through to a mounted server beside the same calls to that server itself
+    Mount {
+        /// The program to measure
+        #[arg(long, value_name = "PROGRAM")]
+        program: PathBuf,
+        /// Rounds, each of them once through everything
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Milliseconds of one turn
+        #[arg(long, default_value_t = 1_000)]
+        turn_ms: u64,
+        /// Connections at once
+        #[arg(long, default_value_t = 16)]
+        clients: usize,
+    },
+    /// The bare rmcp server that `gateway` and `mount` are measured beside
     #[command(hide = true)]
     BareRmcp,
 }
@@ -124,6 +142,19 @@ async fn main() -> anyhow::Result<()> {
                 idle_sessions: *idle_sessions,
             };
             Box::pin(gateway::measure(program, plan)).await?
+        }
+        Bench::Mount {
+            program,
+            rounds,
+            turn_ms,
+            clients,
+        } => {
+            let plan = mount::Plan {
+                rounds: *rounds,
+                turn: Duration::from_millis(*turn_ms),
+                clients: *clients,
+            };
+            Box::pin(mount::measure(program, plan)).await?
         }
         Bench::BareRmcp => return bare_rmcp::serve().await,
     };

@@ -4,16 +4,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use benches::Spread;
-use benches::wire::{Wire, post};
+use benches::wire::{Answer, Wire, post};
 use serde_json::{Value, json};
 
 const ACCEPT: (&str, &str) = ("accept", "application/json, text/event-stream");
 const JSON: (&str, &str) = ("content-type", "application/json");
 const STATELESS: &str = "2026-07-28";
+/// How long a tool may take to be there.
+const THERE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Which revision of the protocol is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Era {
+pub(crate) enum Era {
     /// 2025-11-25, in a session.
     Sessions,
     /// 2026-07-28, without one.
@@ -21,9 +23,9 @@ pub(super) enum Era {
 }
 
 impl Era {
-    pub(super) const BOTH: [Self; 2] = [Self::Sessions, Self::Stateless];
+    pub(crate) const BOTH: [Self; 2] = [Self::Sessions, Self::Stateless];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
             Self::Stateless => "stateless",
@@ -33,12 +35,12 @@ impl Era {
 
 /// A server, and the tool of it that is called.
 #[derive(Debug, Clone)]
-pub(super) struct Door {
-    pub(super) address: String,
-    pub(super) tool: &'static str,
-    pub(super) arguments: Value,
+pub(crate) struct Door {
+    pub(crate) address: String,
+    pub(crate) tool: &'static str,
+    pub(crate) arguments: Value,
     /// One token for each client, in turn; none for a server that asks for none.
-    pub(super) tokens: Vec<String>,
+    pub(crate) tokens: Vec<String>,
 }
 
 impl Door {
@@ -53,7 +55,7 @@ impl Door {
     }
 
     /// Opens a session on `wire`; gives its handle.
-    pub(super) async fn open_session(&self, wire: &mut Wire, client: usize) -> anyhow::Result<String> {
+    pub(crate) async fn open_session(&self, wire: &mut Wire, client: usize) -> anyhow::Result<String> {
         let info = json!({"name": "bench", "version": "1"});
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info});
         let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
@@ -96,8 +98,19 @@ impl Door {
         Ok(self.request(client, &headers, &call))
     }
 
+    /// Waits until its tool is there: what is mounted is asked for its tools once the server is up.
+    pub(crate) async fn until_it_answers(&self) -> anyhow::Result<()> {
+        let answers = async || -> anyhow::Result<()> {
+            let mut wire = Wire::connect(&self.address).await?;
+            let call = self.call(&mut wire, Era::Stateless, 0).await?;
+            is_result(&wire.ask(&call).await?)
+        };
+        testkit::wait_until_async(THERE_WITHIN, || async { answers().await.is_ok() }).await;
+        answers().await
+    }
+
     /// Calls for `turn` over `clients` connections at once, each one call at a time; gives the calls a second.
-    pub(super) async fn load(
+    pub(crate) async fn load(
         &self,
         era: Era,
         clients: usize,
@@ -108,15 +121,7 @@ impl Door {
         for client in 0..clients {
             let mut wire = Wire::connect(&self.address).await?;
             let call = self.call(&mut wire, era, client).await?;
-            let answer = wire.ask(&call).await?;
-            let is_result =
-                answer.status == 200 && answer.contains("\"result\"") && !answer.contains("\"isError\":true");
-            ensure!(
-                is_result,
-                "{}: {}",
-                answer.status,
-                String::from_utf8_lossy(answer.body)
-            );
+            is_result(&wire.ask(&call).await?)?;
             ready.push((wire, call));
         }
         let (began, mut tasks) = (now(), tokio::task::JoinSet::new());
@@ -143,6 +148,18 @@ impl Door {
         }
         Ok(f64::from(calls) / began.elapsed().as_secs_f64())
     }
+}
+
+fn is_result(answer: &Answer<'_>) -> anyhow::Result<()> {
+    let is_result =
+        answer.status == 200 && answer.contains("\"result\"") && !answer.contains("\"isError\":true");
+    ensure!(
+        is_result,
+        "{}: {}",
+        answer.status,
+        String::from_utf8_lossy(answer.body)
+    );
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
