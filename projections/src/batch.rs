@@ -14,7 +14,7 @@ use crate::seals;
 use crate::tables::Tables;
 use crate::working_set::{Wanted, WorkingSet};
 
-pub(crate) use gather::{BATCH_COMMITS_MAX, Gather, Then};
+pub(crate) use gather::{BATCH_COMMITS_MAX, Gather, Rest, Then};
 
 /// What is written where the tables refused a commit: their own words differ between databases and would make equal
 /// tables look different. Those words are in the program's log.

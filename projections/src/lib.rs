@@ -58,6 +58,7 @@ mod seals;
 mod swap;
 mod tables;
 mod verify;
+mod waiting;
 mod working_set;
 
 pub use chain::{BreakKind, ChainBreakAt, ChainReport};

@@ -12,17 +12,20 @@ use futures::future::{Either, select};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, PARKED_FREE, Then, fold_batch, is_many_of};
+use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, PARKED_FREE, Rest, Then, fold_batch, is_many_of};
 use crate::checkpoint::Checkpoint;
 use crate::error::{FoldError, HaltCause};
 use crate::fork;
 use crate::tables::Tables;
-use handle::Waiting;
+use crate::waiting::Waiting;
 
 pub use handle::{ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 
 /// How long a batch stays open while more is known to come: somebody may wait for its first commit.
 const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
+/// From one batch to the next while nobody waits: a transaction costs as much as folding some fifty events, and commits
+/// that come one by one would each have their own.
+const REST: Duration = Duration::from_millis(10);
 /// Pause after the first failure; doubled after each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause.
@@ -177,9 +180,13 @@ impl Projector {
             () = cancel.cancelled() => return Ok(Ended::Cancelled),
             begun = self.begin() => begun?,
         };
-        let clock = self.clock.clone();
+        let (clock, waiting) = (self.clock.clone(), self.waiting.clone());
         let mut gathered = None;
         loop {
+            let rest = Rest {
+                until: clock.monotonic() + REST,
+                waiting: &waiting,
+            };
             let gather = Gather {
                 clock: clock.as_ref(),
                 cancel,
@@ -188,6 +195,7 @@ impl Projector {
                 is_bounded: false,
                 parks_newer: false,
                 age_max: BATCH_AGE_MAX,
+                rest: Some(rest),
                 silence: self.silence,
             };
             let (batch, then) = match gathered.take() {

@@ -239,6 +239,7 @@ impl Scratch {
             is_bounded: true,
             parks_newer: folding.parks_newer,
             age_max: BATCH_AGE_MAX,
+            rest: None,
             silence: SILENCE,
         };
         let mut gathered = gather.next(&mut commits, self.seq()).await;

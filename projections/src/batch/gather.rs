@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::weight::weight;
 use crate::error::{FoldError, HaltCause};
+use crate::waiting::Waiting;
 
 /// Commits in one transaction at most. Larger batches gain nothing more and hold the write lock longer.
 pub(crate) const BATCH_COMMITS_MAX: usize = 2_000;
@@ -30,8 +31,27 @@ pub(crate) struct Gather<'a> {
     pub(crate) parks_newer: bool,
     /// How long a batch stays open while more is known to come.
     pub(crate) age_max: Duration,
+    /// Keeps a batch open a little though nothing more is there yet.
+    pub(crate) rest: Option<Rest<'a>>,
     /// How long to wait for a first commit.
     pub(crate) silence: Duration,
+}
+
+/// Batches that are not closed as soon as they could be, so that many commits that come one by one share a transaction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rest<'a> {
+    /// Until when, on the monotonic clock. A batch that begins later is not kept open.
+    pub(crate) until: Duration,
+    /// Nobody is kept waiting.
+    pub(crate) waiting: &'a Waiting,
+}
+
+impl Rest<'_> {
+    /// How long a batch may be kept open from `now` on; `None` when it is to be closed.
+    fn left(&self, now: Duration) -> Option<Duration> {
+        let left = self.until.saturating_sub(now);
+        (!left.is_zero() && !self.waiting.is_any()).then_some(left)
+    }
 }
 
 /// What is to happen once the batch is folded.
@@ -79,14 +99,27 @@ impl Gather<'_> {
                 }
                 Err(error) => return (batch, Err(error)),
             }
-            let left = close_at.saturating_sub(self.clock.monotonic());
+            let now = self.clock.monotonic();
+            let left = close_at.saturating_sub(now);
             let is_full = batch.len() >= self.commits_max || bytes >= BATCH_BYTES_MAX;
             if is_full || left.is_zero() {
                 return (batch, Ok(Then::Continue));
             }
             item = match commits.next().now_or_never() {
                 Some(item) => item,
-                None if at >= self.log_end => return (batch, Ok(Then::Continue)),
+                None if at >= self.log_end => {
+                    let resting = self.rest.and_then(|rest| Some((rest.left(now)?, rest.waiting)));
+                    let Some((rest, waiting)) = resting else {
+                        return (batch, Ok(Then::Continue));
+                    };
+                    tokio::select! {
+                        biased;
+                        () = self.cancel.cancelled() => return (batch, Ok(Then::Cancelled)),
+                        item = commits.next() => item,
+                        () = waiting.begun() => return (batch, Ok(Then::Continue)),
+                        () = self.clock.sleep(rest) => return (batch, Ok(Then::Continue)),
+                    }
+                }
                 None => tokio::select! {
                     biased;
                     () = self.cancel.cancelled() => return (batch, Ok(Then::Cancelled)),
@@ -110,5 +143,112 @@ fn readable(item: Option<Result<Delivery, LogError>>, parks_newer: bool) -> Resu
         Some(Ok(delivery)) => Ok(delivery),
         Some(Err(error)) => Err(error.into()),
         None => Err(LogError::Unavailable("the stream ended".to_owned()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+
+    use events::testing::{given, id, sample_time, samples};
+    use events::{ManualClock, Subject};
+    use tokio::sync::mpsc;
+
+    const REST: Duration = Duration::from_millis(10);
+
+    struct Bench {
+        clock: ManualClock,
+        cancel: CancellationToken,
+        waiting: Waiting,
+        sender: mpsc::Sender<Delivery>,
+        commits: BoxStream<'static, Result<Delivery, LogError>>,
+        left: Vec<Delivery>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (sender, receiver) = mpsc::channel(8);
+            let commits = futures::stream::unfold(receiver, |mut receiver| async move {
+                Some((Ok(receiver.recv().await?), receiver))
+            });
+            let one = || (Subject::Session(id("anna")), samples());
+            Self {
+                clock: ManualClock::new(sample_time()),
+                cancel: CancellationToken::new(),
+                waiting: Waiting::default(),
+                sender,
+                commits: commits.boxed(),
+                left: given([one(), one(), one()])
+                    .into_iter()
+                    .map(Delivery::Commit)
+                    .collect(),
+            }
+        }
+
+        /// One more commit comes.
+        fn one_comes(sender: &mpsc::Sender<Delivery>, left: &mut Vec<Delivery>) {
+            sender.try_send(left.remove(0)).unwrap();
+        }
+    }
+
+    fn gather<'a>(
+        clock: &'a ManualClock,
+        cancel: &'a CancellationToken,
+        until: Duration,
+        waiting: &'a Waiting,
+    ) -> Gather<'a> {
+        Gather {
+            clock,
+            cancel,
+            commits_max: 100,
+            log_end: StreamSeq::ZERO,
+            is_bounded: false,
+            parks_newer: false,
+            age_max: Duration::from_secs(1),
+            rest: Some(Rest { until, waiting }),
+            silence: Duration::from_secs(60),
+        }
+    }
+
+    #[tokio::test]
+    async fn commits_that_come_one_by_one_share_a_batch_while_nobody_waits() {
+        let mut bench = Bench::new();
+        let gather = gather(&bench.clock, &bench.cancel, REST, &bench.waiting);
+        let mut next = pin!(gather.next(&mut bench.commits, StreamSeq::ZERO));
+        Bench::one_comes(&bench.sender, &mut bench.left);
+        assert!(futures::poll!(&mut next).is_pending());
+        Bench::one_comes(&bench.sender, &mut bench.left);
+        assert!(futures::poll!(&mut next).is_pending());
+        bench.clock.advance(REST);
+        let (batch, then) = next.await;
+        assert_eq!((batch.len(), then.unwrap()), (2, Then::Continue));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_not_kept_waiting() {
+        let mut bench = Bench::new();
+        let gather = gather(&bench.clock, &bench.cancel, REST, &bench.waiting);
+        {
+            let mut next = pin!(gather.next(&mut bench.commits, StreamSeq::ZERO));
+            Bench::one_comes(&bench.sender, &mut bench.left);
+            assert!(futures::poll!(&mut next).is_pending());
+            let _one = bench.waiting.one();
+            assert_eq!(next.await.0.len(), 1, "who begins to wait");
+        }
+        let _one = bench.waiting.one();
+        Bench::one_comes(&bench.sender, &mut bench.left);
+        let (batch, _) = gather.next(&mut bench.commits, StreamSeq(1)).await;
+        assert_eq!(batch.len(), 1, "who waits already");
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_quiet_time_is_folded_at_once() {
+        let mut bench = Bench::new();
+        bench.clock.advance(REST);
+        let gather = gather(&bench.clock, &bench.cancel, REST, &bench.waiting);
+        Bench::one_comes(&bench.sender, &mut bench.left);
+        let (batch, _) = gather.next(&mut bench.commits, StreamSeq::ZERO).await;
+        assert_eq!(batch.len(), 1);
     }
 }

@@ -1,55 +1,22 @@
 //! What others see of a projector: how far it is, whether it goes on, and waiting for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use events::StreamSeq;
 use metrics::{describe_gauge, gauge};
 use serde::Serialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::checkpoint::NAME;
 use crate::error::{FoldError, HaltCause};
+use crate::waiting::Waiting;
 
 /// Watches one projector. Clones watch the same one.
 #[derive(Debug, Clone)]
 pub struct ProjectorHandle {
     status: watch::Receiver<ProjectorStatus>,
     waiting: Arc<Waiting>,
-}
-
-/// Who waits for the tables: a projector that stands by looks more often while somebody does.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    count: AtomicUsize,
-    begun: Notify,
-}
-
-impl Waiting {
-    pub(super) fn is_any(&self) -> bool {
-        self.count.load(Ordering::SeqCst) > 0
-    }
-
-    /// Returns when somebody begins to wait.
-    pub(super) async fn begun(&self) {
-        self.begun.notified().await;
-    }
-
-    /// Counts one who waits until the result is dropped.
-    fn one(&self) -> One<'_> {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        self.begun.notify_one();
-        One(self)
-    }
-}
-
-struct One<'a>(&'a Waiting);
-
-impl Drop for One<'_> {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 /// What a projector is doing.
