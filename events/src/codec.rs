@@ -5,9 +5,12 @@
 //! {"events":[{"type":"ToolCalled","v":1,"data":{}}],"tick":"…","correlation":"…","causation":"…"}
 //! ```
 
+use std::borrow::Cow;
+
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::event::Event;
 use crate::ids::TickId;
@@ -75,9 +78,20 @@ struct WireEvent {
     data: Value,
 }
 
+/// As [`WireEvent`], its data not read yet: nearly all of it is of the present version, and is read right into its type.
 #[derive(Deserialize)]
-struct WireBody {
-    events: Vec<WireEvent>,
+struct WireEventRef<'a> {
+    #[serde(rename = "type", borrow)]
+    type_name: Cow<'a, str>,
+    v: u32,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct WireBody<'a> {
+    #[serde(borrow)]
+    events: Vec<WireEventRef<'a>>,
     tick: Option<TickId>,
     correlation: String,
     causation: Option<String>,
@@ -143,7 +157,7 @@ pub(crate) fn decode_body(bytes: &[u8]) -> Result<Body, CodecError> {
     let events = body
         .events
         .into_iter()
-        .map(|event| wire_to_event(event, UPCASTERS))
+        .map(|event| event_of(&event))
         .collect::<Result<_, _>>()?;
     Ok(Body {
         events,
@@ -160,6 +174,23 @@ pub(crate) fn decode_event(text: &str, upcasters: &[Upcaster]) -> Result<Event, 
         source,
     })?;
     wire_to_event(event, upcasters)
+}
+
+fn event_of(wire: &WireEventRef<'_>) -> Result<Event, CodecError> {
+    let (name, v, data) = (wire.type_name.as_ref(), wire.v, wire.data.get());
+    let malformed = |source| CodecError::Malformed {
+        place: format!("data of {name} v{v}"),
+        source,
+    };
+    if Event::TYPES.contains(&(name, v)) {
+        return Event::from_text(name, v, data).map_err(malformed);
+    }
+    let event = WireEvent {
+        type_name: name.to_owned(),
+        v,
+        data: serde_json::from_str(data).map_err(malformed)?,
+    };
+    wire_to_event(event, UPCASTERS)
 }
 
 fn wire_to_event(

@@ -54,6 +54,17 @@ macro_rules! event_types {
                 }
             }
 
+            /// As [`Event::from_value`], from JSON text.
+            pub(crate) fn from_text(type_name: &str, version: u32, data: &str) -> serde_json::Result<Self> {
+                match type_name {
+                    $(stringify!($name) => serde_json::from_str(data).map(Self::$name),)*
+                    _ => {
+                        let (type_name, data) = (type_name.to_owned(), serde_json::from_str(data)?);
+                        Ok(Self::Unknown(UnknownEvent { type_name, version, data }))
+                    }
+                }
+            }
+
             /// Reads data that is already at the present version; an unknown type is kept as it is.
             pub(crate) fn from_value(type_name: &str, version: u32, data: Value) -> serde_json::Result<Self> {
                 match type_name {
