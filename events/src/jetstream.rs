@@ -19,6 +19,7 @@ mod headers;
 mod heads;
 mod import;
 mod read;
+mod repeat;
 mod telemetry;
 
 use std::sync::Arc;
@@ -79,6 +80,7 @@ pub struct JetStreamLog {
     // State.
     room: Arc<Semaphore>,
     heads: Arc<heads::Heads>,
+    repeats: Arc<repeat::Repeats>,
     // Metrics.
     telemetry: Arc<telemetry::Telemetry>,
 }
@@ -99,6 +101,7 @@ impl JetStreamLog {
         Ok(Self {
             room: Arc::new(Semaphore::new(settings.in_flight_max)),
             heads: Arc::default(),
+            repeats: Arc::new(repeat::Repeats::through(client.clone())),
             telemetry: Arc::new(telemetry::Telemetry::new(settings.in_flight_max)),
             settings: Arc::new(settings),
             client,

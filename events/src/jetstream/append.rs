@@ -8,14 +8,13 @@ use serde::Deserialize;
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
+use super::JetStreamLog;
 use super::connection::{Patience, pause};
 use super::headers::{Outgoing, id_of, stamp_of};
 use super::heads::Head;
-use super::{JetStreamLog, STREAM_NAME};
 use crate::chain::{ChainHash, ChainStamp};
 use crate::commit::{Commit, StreamSeq};
 use crate::log::{Appended, ExpectedSeq, LogError, Rejection};
-use crate::subject::LIVE_PREFIX;
 
 /// How long an append waits for room among those in flight before it is given back.
 const ROOM_WITHIN: Duration = Duration::from_millis(250);
@@ -132,7 +131,7 @@ impl JetStreamLog {
                 let place = Place { guard, stamp };
                 match self.publish(outgoing, place).await {
                     Ok(appended) => {
-                        self.stored(outgoing, place, appended).await;
+                        self.stored(outgoing, place, appended);
                         return Ok(Ok(appended));
                     }
                     Err(error) => Some(error),
@@ -240,7 +239,7 @@ impl JetStreamLog {
     }
 
     /// Remembers where the subject's chain is now, and repeats what dashboards follow.
-    async fn stored(&self, outgoing: &Outgoing, place: Place, appended: Appended) {
+    fn stored(&self, outgoing: &Outgoing, place: Place, appended: Appended) {
         // A duplicate stands where its first try put it, which need not be after the guard of this one.
         if let (Some(stamp), false) = (place.stamp, appended.duplicate) {
             let head = Head {
@@ -250,7 +249,7 @@ impl JetStreamLog {
             };
             self.heads.put(&outgoing.subject, head);
         }
-        self.republish_session(outgoing, appended.seq).await;
+        self.repeats.put(outgoing, appended.seq);
     }
 
     /// What stands in the log after a try that was refused, or whose outcome is not known.
@@ -278,23 +277,6 @@ impl JetStreamLog {
         }
         let is_free = guard.is_none_or(|guard| guard == seq);
         Ok(if is_free { Found::Free } else { Found::Foreign(seq) })
-    }
-
-    /// Repeats a session commit for live dashboards, as the server itself does for personas: a stream can
-    /// republish one subject pattern only. At most once, like all live subjects; never an error of the append.
-    async fn republish_session(&self, outgoing: &Outgoing, seq: StreamSeq) {
-        if !outgoing.subject.starts_with("dramatis.session.") {
-            return;
-        }
-        let mut headers = outgoing.guarded_headers(None, None);
-        headers.insert(async_nats::header::NATS_SEQUENCE, seq.to_string());
-        let subject = outgoing.subject.replacen("dramatis", LIVE_PREFIX, 1);
-        let repeated = self
-            .client
-            .publish_with_headers(subject, headers, outgoing.body.clone());
-        if let Err(error) = repeated.await {
-            tracing::debug!(%error, stream.name = STREAM_NAME, stream.seq = seq.0, "a session commit was not repeated for live dashboards");
-        }
     }
 }
 
