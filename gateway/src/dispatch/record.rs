@@ -91,8 +91,9 @@ impl Inner {
 
     async fn started(&self, incoming: &Incoming, tool: &str) -> CallStarted {
         let principal = &incoming.principal;
+        let started_at = self.clock.now();
         CallStarted {
-            call_id: CallId::from(self.ids.uuid()),
+            call_id: CallId::from(self.ids.uuid_at(started_at)),
             client_call_id: incoming.client_call_id.clone(),
             session_id: principal.session.as_ref().map(|session| session.id.clone()),
             user_id: principal.user_id.clone(),
@@ -101,7 +102,7 @@ impl Inner {
             input_hash: events::input_hash(&incoming.arguments),
             arguments: self.sealed_arguments(incoming).await,
             policy_version: incoming.rules.version,
-            started_at: self.clock.now(),
+            started_at,
         }
     }
 
