@@ -154,6 +154,8 @@ fn tell(waiters: impl IntoIterator<Item = Waiter>, outcome: Result<(), NotRecord
 pub(super) async fn work(inner: Arc<Inner>, user_id: UserId, lane: Arc<Lane>) {
     loop {
         linger(&inner, &lane).await;
+        // Requests that are ready to run come first: they would only just miss this commit, and wait for all of it.
+        tokio::task::yield_now().await;
         let Some(group) = lane.take_group() else {
             if leave(&inner, &user_id, &lane) {
                 return;
