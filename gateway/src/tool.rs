@@ -86,6 +86,9 @@ impl About {
 pub(crate) type Handler =
     Arc<dyn Fn(CallContext, Value) -> BoxFuture<'static, Result<Reply, ToolError>> + Send + Sync>;
 
+/// Says whether a tool's server is one that says nothing on the way to an answer, unless it is asked to or asks.
+pub(crate) type OnlyAnswers = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What a tool answers.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -103,6 +106,7 @@ pub struct ToolSpec {
     /// `None` for an upstream's tool, whose answers are not ours to judge.
     pub(crate) output: Option<Map<String, Value>>,
     handler: Handler,
+    only_answers: Option<OnlyAnswers>,
 }
 
 impl std::fmt::Debug for ToolSpec {
@@ -144,6 +148,7 @@ impl ToolSpec {
             input: schema::input::<In>(),
             output: Some(schema::output::<Out>()),
             handler,
+            only_answers: None,
         }
     }
 
@@ -185,7 +190,22 @@ impl ToolSpec {
             input,
             output: None,
             handler,
+            only_answers: None,
         }
+    }
+
+    /// The same, of a server of which `only_answers` tells.
+    #[must_use]
+    pub(crate) fn with_only_answers(mut self, only_answers: OnlyAnswers) -> Self {
+        self.only_answers = Some(only_answers);
+        self
+    }
+
+    /// Whether its server is known to say nothing on the way to an answer, unless it is asked to or asks.
+    pub(crate) fn only_answers(&self) -> bool {
+        self.only_answers
+            .as_ref()
+            .is_some_and(|only_answers| only_answers())
     }
 
     /// Whether an upstream server carries it out.

@@ -360,6 +360,13 @@ impl Mount {
         self.state().capabilities.clone()
     }
 
+    /// Whether it said that it writes no log messages: then nothing comes on the way to an answer but the progress that
+    /// was asked for and questions to a client that can be asked.
+    pub(super) fn only_answers(&self) -> bool {
+        let state = self.state();
+        state.listed.is_some() && state.capabilities.logging.is_none()
+    }
+
     /// Nobody of all who share a session could be asked anything.
     fn for_everybody(&self) -> OnBehalf {
         let heard = Heard {

@@ -67,7 +67,9 @@ fn registered(mount: &Arc<Mount>, tool: &Tool) -> Result<Registered, String> {
         let (mount, own) = (carrier.clone(), own.clone());
         async move { call::through(&mount, &own, context, arguments).await }.boxed()
     });
-    let spec = ToolSpec::mounted(about, tool.input_schema.as_ref().clone(), handler);
+    let asked = mount.clone();
+    let spec = ToolSpec::mounted(about, tool.input_schema.as_ref().clone(), handler)
+        .with_only_answers(Arc::new(move || asked.only_answers()));
     Registered::mounted(spec, described(mount, tool, &about))
 }
 

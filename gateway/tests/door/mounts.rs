@@ -4,6 +4,8 @@
 mod exchange;
 #[path = "mounts/shop.rs"]
 mod shop;
+#[path = "mounts/short.rs"]
+mod short;
 #[path = "mounts/stdio.rs"]
 mod stdio;
 #[path = "mounts/token_endpoint.rs"]
