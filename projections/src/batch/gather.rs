@@ -207,7 +207,7 @@ mod tests {
             parks_newer: false,
             age_max: Duration::from_secs(1),
             rest: Some(Rest { until, waiting }),
-            silence: Duration::from_secs(60),
+            silence: Duration::from_mins(1),
         }
     }
 
