@@ -109,6 +109,8 @@ string_ids! {
     RequestId: "request id";
     /// A space: the tenant whose members share records.
     SpaceId: "space id";
+    /// An invitation into a space.
+    InvitationId: "invitation id";
     /// One record in a table of a space.
     RecordId: "record id";
     /// An MCP session as the gateway's records name it. It is not the bearer handle on the wire.

@@ -43,8 +43,8 @@ pub use codec::{COMMIT_TYPE, CodecError};
 pub use commit::{Commit, RecordedCommit, StreamSeq};
 pub use event::*;
 pub use ids::{
-    CallId, CommitId, DeployName, InvalidId, PersonaId, RecordId, RequestId, SessionId, SpaceId, TickId,
-    UserId,
+    CallId, CommitId, DeployName, InvalidId, InvitationId, PersonaId, RecordId, RequestId, SessionId,
+    SpaceId, TickId, UserId,
 };
 pub use jetstream::{
     Durability, Imported, Importer, JetStreamLog, JetStreamSettings, STREAM_NAME, ServerReport,

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
-use crate::{Identity, accounts, rewrite, store};
+use crate::{Identity, accounts, invitations, rewrite, store};
 
 /// What went with a deleted account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,7 @@ impl Identity {
             .ok_or(IdentityError::NotFound)?;
         let spaces = delete_spaces_left_empty(&mut tx, id).await?;
         leaving::leave_shared_spaces(&mut tx, &account).await?;
+        invitations::delete_to(&mut tx, &account.email).await?;
         delete_user(&mut tx, id).await?;
         let now = self.inner.clock.now();
         let deed = Deed::of_the_house(Act::AccountDeleted, None).with(account.kind.as_str());

@@ -28,9 +28,29 @@ pub enum IdentityError {
         /// When the next password is looked at, seconds from now.
         retry_after_s: u64,
     },
-    /// There is no such account or space.
-    #[error("there is no such account or space")]
+    /// There is no such account, space or invitation, or none that the caller may know of.
+    #[error("there is no such account, space or invitation")]
     NotFound,
+    /// The caller is in the space, but may not do this there.
+    #[error("only {needed} of the space may do this")]
+    SpaceRoleNeeded {
+        /// Who may, in words.
+        needed: &'static str,
+    },
+    /// The invited is in the space already.
+    #[error("this account is a member of the space already")]
+    AlreadyMember,
+    /// The owner cannot leave a space, be taken out of it or get another role.
+    #[error("the owner stays the owner of a space: what is encrypted there is sealed with its key")]
+    OwnerStays,
+    /// There are as many of something as there may be.
+    #[error("there may be {max} {what} at most")]
+    SpaceLimit {
+        /// Of what, in words.
+        what: &'static str,
+        /// The limit.
+        max: i64,
+    },
     /// The email belongs to an account of another kind, which is left as it is.
     #[error("the account is not a persona; it was left as it is")]
     NotAPersona,

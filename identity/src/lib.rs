@@ -16,8 +16,8 @@
 //! * `passwords`, `login`: proving who one is.
 //! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request. `vouching`: what
 //!   we say of an account to others.
-//! * `spaces`, `memberships`: who shares records with whom. `vault`, `seal`, `key_ring`: the keys those records are
-//!   encrypted with, and the keys those are sealed with.
+//! * `spaces`, `memberships`, `members`, `invitations`: who shares records with whom. `vault`, `seal`, `key_ring`: the
+//!   keys those records are encrypted with, and the keys those are sealed with.
 //! * `audit`: every sensitive act, on record.
 //!
 //! **To add a column or table**: add the next numbered file to `migrations/sqlite/identity/` (never edit one),
@@ -35,11 +35,13 @@ mod cache;
 mod deletion;
 mod error;
 mod hashing_threads;
+mod invitations;
 mod issuers;
 mod key_ring;
 mod known_accounts;
 mod known_spaces;
 mod login;
+mod members;
 mod memberships;
 mod passwords;
 mod registration;
@@ -70,9 +72,11 @@ pub use audit::{Act, AuditEntry};
 pub use authenticate::{Caller, TokenError};
 pub use deletion::Deleted;
 pub use error::{CryptoError, DatabaseError, IdentityError};
+pub use invitations::{Invitation, InvitationToMe};
 pub use issuers::{KeySetFuture, KeySetSource, TokenAlgorithm, TrustedIssuer};
 pub use key_ring::KeyRing;
 pub use login::Login;
+pub use members::Member;
 pub use memberships::Membership;
 pub use registration::{PersonaAccount, Registration, Upserted};
 pub use seal::KeyEncryptionKey;

@@ -131,3 +131,32 @@ pub(crate) async fn by_space_and_user(
     .await?;
     row.map(Membership::try_from).transpose()
 }
+
+/// How many members a space has.
+pub(crate) async fn count(db: impl SqliteExecutor<'_>, space: &SpaceId) -> Result<i64, IdentityError> {
+    Ok(sqlx::query_scalar(
+        "-- count_members
+         SELECT count(*)
+         FROM space_members
+         WHERE
+             space_id = $1",
+    )
+    .bind(space.as_str())
+    .fetch_one(db)
+    .await?)
+}
+
+/// How many spaces an account owns.
+pub(crate) async fn owned(db: impl SqliteExecutor<'_>, user: &UserId) -> Result<i64, IdentityError> {
+    Ok(sqlx::query_scalar(
+        "-- count_owned_spaces
+         SELECT count(*)
+         FROM space_members
+         WHERE
+             user_id = $1
+             AND role = 'owner'",
+    )
+    .bind(user.as_str())
+    .fetch_one(db)
+    .await?)
+}

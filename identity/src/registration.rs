@@ -246,7 +246,7 @@ pub(crate) fn normalized_email(email: &str) -> String {
 }
 
 /// Shape only; whether it can be delivered to is not our question, and reserved domains are welcome.
-fn check_email(email: &str) -> Result<(), IdentityError> {
+pub(crate) fn check_email(email: &str) -> Result<(), IdentityError> {
     let parts = email.split_once('@');
     let holds = email.len() <= EMAIL_BYTES_MAX
         && !email.chars().any(|c| c.is_whitespace() || c.is_control())

@@ -18,6 +18,12 @@ const NAME_CHARS_MAX: usize = 200;
 /// Characters of the readable part of a slug, at most.
 const SLUG_WORDS_MAX: usize = 40;
 
+/// Spaces one account may own, its personal one included.
+const OWNED_MAX: i64 = 100;
+
+/// Members a space may have.
+pub(crate) const MEMBERS_MAX: i64 = 1_000;
+
 text_enum! {
     /// What sort of group a space is for.
     SpaceType stored in "spaces.type" {
@@ -48,6 +54,18 @@ text_enum! {
     }
 }
 
+impl SpaceRole {
+    /// Refuses to do to somebody of the role `other` what only those above it may.
+    pub(crate) fn must_outrank(self, other: Self) -> Result<(), IdentityError> {
+        let needed = match (self, other) {
+            (Self::Owner, Self::Admin | Self::Member) | (Self::Admin, Self::Member) => return Ok(()),
+            (Self::Member, Self::Member) => "an admin or the owner",
+            _ => "the owner",
+        };
+        Err(IdentityError::SpaceRoleNeeded { needed })
+    }
+}
+
 /// A space to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSpace {
@@ -62,7 +80,8 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::InvalidField`] for a personal space or a bad name; [`IdentityError::NotFound`] when there
-    /// is no such account, [`IdentityError::Suspended`] when it is being erased.
+    /// is no such account, [`IdentityError::Suspended`] when it is being erased; [`IdentityError::SpaceLimit`] when
+    /// the account owns as many as it may.
     pub async fn create_space(&self, owner: &UserId, space: NewSpace) -> Result<Membership, IdentityError> {
         let name = space.name.trim().to_owned();
         let one_line =
@@ -92,11 +111,18 @@ impl Identity {
         refuse_unless_active(&mut *tx, owner).await?;
         insert_space(&mut tx, &made, None, now).await?;
         insert_member(&mut tx, &made.space_id, owner, SpaceRole::Owner, now).await?;
+        if memberships::owned(&mut *tx, owner).await? > OWNED_MAX {
+            return Err(IdentityError::SpaceLimit {
+                what: "spaces of your own",
+                max: OWNED_MAX,
+            });
+        }
         tx.commit().await?;
         Ok(made)
     }
 
-    /// Lets an account into a space, or changes its role there.
+    /// Lets an account into a space, or changes its role there, without asking anybody: what the house does for
+    /// personas. People are invited, see [`Identity::invite`].
     ///
     /// # Errors
     /// [`IdentityError::InvalidField`] when the space is personal, when the role is owner, or when the member is
@@ -180,7 +206,7 @@ async fn insert_space(
     Ok(())
 }
 
-async fn insert_member(
+pub(crate) async fn insert_member(
     tx: &mut SqliteConnection,
     space: &SpaceId,
     user: &UserId,
@@ -262,6 +288,18 @@ mod tests {
             prop_assert!((1..=100).contains(&slug.len()));
             prop_assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", slug);
         }
+    }
+
+    #[test]
+    fn only_a_higher_role_outranks_another() {
+        use SpaceRole::{Admin, Member, Owner};
+        let all = [Owner, Admin, Member];
+        let outranks: Vec<(SpaceRole, SpaceRole)> = all
+            .iter()
+            .flat_map(|role| all.map(|other| (*role, other)))
+            .filter(|(role, other)| role.must_outrank(*other).is_ok())
+            .collect();
+        assert_eq!(outranks, [(Owner, Admin), (Owner, Member), (Admin, Member)]);
     }
 
     #[test]

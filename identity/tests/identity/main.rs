@@ -4,6 +4,7 @@
 
 mod accounts;
 mod deletion;
+mod invitations;
 mod keys_at_rest;
 mod room;
 mod spaces;
