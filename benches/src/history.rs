@@ -174,6 +174,7 @@ fn written(space_id: &SpaceId, actor: &UserId, call_id: &CallId, tool: &str) -> 
         actor: actor.clone(),
         tool: Some(tool.to_owned()),
         call_id: Some(call_id.clone()),
+        synced: None,
         changed_at: sample_time(),
     }
     .into()

@@ -745,8 +745,23 @@ pub struct RecordChanged {
     /// The caller's own id of the call, where it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_id: Option<CallId>,
-    /// When.
+    /// Where it came from, where a client sent it through the sync protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced: Option<Synced>,
+    /// When; of a deletion the time that decides which of several counts.
     pub changed_at: Timestamp,
+}
+
+/// Which client of the sync protocol sent a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// The app it syncs.
+    pub app: String,
+    /// The client, by a name that follows from its account and its own id: a client does not get its own changes back.
+    pub client: String,
+    /// Fields the client sent as plaintext and the gateway sealed: what goes back out to clients is opened again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealed: Vec<String>,
 }
 
 /// See [`Event::DeployMarked`]. One name marks one deployment: it has a subject of its own, and the log's guard refuses

@@ -265,6 +265,7 @@ pub fn samples() -> Vec<Event> {
             actor: user_id,
             tool: Some("todo.create".to_owned()),
             call_id: Some(call_id),
+            synced: None,
             changed_at: at,
         }
         .into(),

@@ -220,6 +220,11 @@ pub(crate) fn open_field<'a>(
     })
 }
 
+/// Whether a field may be stored as it is where sealed ones belong: it is marked as sealed, or null.
+pub(crate) fn is_sealed_or_null(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(is_marked)
+}
+
 /// Whether `text` begins like a sealed value of any version: `enc:`, digits, `:`.
 fn is_marked(text: &str) -> bool {
     text.strip_prefix("enc:")

@@ -42,6 +42,7 @@ use crate::seal::Seal;
 use crate::sessions::manager::Manager;
 use crate::sessions::{Session, Sessions};
 use crate::settings::{GatewaySettings, RecordCalls};
+use crate::sync::SyncStreams;
 use crate::telemetry;
 
 /// How long clients that listen for changes may take to hear that there will be none.
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) guests: Arc<Guests>,
     pub(crate) sessions: Sessions,
     pub(crate) listeners: Listeners,
+    pub(crate) sync: SyncStreams,
     pub(crate) policy: LivePolicy,
     pub(crate) rates: Windows,
     pub(crate) mounts: Mounts,
@@ -196,6 +198,7 @@ impl Gateway {
             nobody: short::nobody(&background, &stop),
             annex: annex.or_else(|| mounts.annex()),
             listeners: Listeners::default(),
+            sync: SyncStreams::default(),
             identity,
             log,
             ids,
@@ -271,13 +274,15 @@ impl Gateway {
         guarded.merge(metadata).route_layer(self.cors())
     }
 
-    fn cors(&self) -> CorsLayer {
+    /// Lets pages of the configured origins ask, and no others.
+    pub fn cors(&self) -> CorsLayer {
         let allowed = self.inner.allowed.clone();
         let from_client = [
             "accept",
             "authorization",
             "content-type",
             "last-event-id",
+            "x-client-id",
             "mcp-protocol-version",
             "mcp-method",
             "mcp-name",
@@ -303,6 +308,7 @@ impl Gateway {
         inner.is_draining.store(true, Ordering::SeqCst);
         inner.under_way.close();
         inner.listeners.end(None);
+        inner.sync.stop.cancel();
         // Whichever is first: calls that outlast the limit are cancelled with their sessions.
         tokio::select! {
             () = inner.under_way.wait() => {}

@@ -57,6 +57,7 @@ mod schema;
 mod seal;
 mod sessions;
 mod settings;
+mod sync;
 mod telemetry;
 mod tool;
 mod tools;
@@ -82,4 +83,7 @@ pub use records::ENCRYPTION_REGISTRY;
 pub use registry::{ToolDescription, ToolRegistry, module_names, tools};
 pub use sessions::manager::let_stream_go;
 pub use settings::{GatewaySettings, PolicyMode, PolicySettings, RecordCalls};
+pub use sync::{
+    CLOCK_AHEAD_MAX, ServerChange, StillMay, SyncChange, SyncClient, SyncError, SyncPage, SyncTold,
+};
 pub use tool::{About, EncryptedFields, Hint, Scope, ToolError, ToolSpec};

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use events::{
     Appended, Clock, Commit, CommitId, EventLog, ExpectedSeq, FieldWrite, Ids, RecordChanged, RecordId,
-    RecordOp, Rejection, StreamSeq, Subject,
+    RecordOp, Rejection, SpaceId, StreamSeq, Subject,
 };
 use identity::Identity;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use projections::{ProjectorHandle, RecordRow, Tables};
 use serde_json::Value;
 
 use crate::call::CallContext;
 use crate::field_crypto::{self, FieldError, FieldForm, FieldPlace};
 use crate::keys::{KeyCache, SpaceKey};
+use crate::sync;
 use crate::tool::{EncryptedFields, ToolError};
 
 /// Which fields of which tables are stored sealed. The tables not named hold nothing secret.
@@ -38,12 +39,15 @@ pub const ENCRYPTION_REGISTRY: &[EncryptedFields] = &[
 ];
 
 /// The sealed fields of `table`.
-fn sealed_fields(table: &str) -> &'static [&'static str] {
+pub(crate) fn sealed_fields(table: &str) -> &'static [&'static str] {
     ENCRYPTION_REGISTRY
         .iter()
         .find(|entry| entry.table == table)
         .map_or(&[], |entry| entry.fields)
 }
+
+/// The smallest step between two writes that sync clients tell apart.
+const SYNC_TICK: SignedDuration = SignedDuration::from_millis(1);
 
 /// Reads and writes app data.
 #[derive(Debug, Clone)]
@@ -100,6 +104,28 @@ pub(crate) fn flag(fields: &BTreeMap<String, Value>, field: &str) -> bool {
     fields.get(field).and_then(Value::as_bool).unwrap_or_default()
 }
 
+impl Records {
+    /// One value sealed for its place with the key of its space.
+    pub(crate) async fn sealed_value(
+        &self,
+        space: &SpaceId,
+        value: &Value,
+        place: FieldPlace<'_>,
+    ) -> Result<Value, ToolError> {
+        let key = self.keys.get(space).await?;
+        self.keys.reserve(&key, 1).await?;
+        let mut nonce = [0; 12];
+        self.ids.fill(&mut nonce);
+        Ok(field_crypto::seal_field(
+            self.field_form,
+            key.bytes(),
+            value,
+            nonce,
+            place,
+        ))
+    }
+}
+
 impl CallContext {
     /// Makes a record and reads it back.
     ///
@@ -119,7 +145,7 @@ impl CallContext {
             }
             None => self.records.ids.uuid().into(),
         };
-        self.write(table, &id, fields).await?;
+        self.write(table, &id, fields, None).await?;
         let row = self.row(table, &id).await?.ok_or_else(|| {
             ToolError::Rejected("it was stored, but deleted again before it could be read back".to_owned())
         })?;
@@ -134,8 +160,9 @@ impl CallContext {
         id: uuid::Uuid,
         fields: Vec<(&str, Value)>,
     ) -> Result<(), ToolError> {
-        let id = self.existing(table, what, id).await?.record_id;
-        self.write(table, &id, fields).await
+        let present = self.existing(table, what, id).await?;
+        self.write(table, &present.record_id, fields, Some(present.updated_at))
+            .await
     }
 
     /// The row with that id in the caller's space; an error that names `what` where there is none.
@@ -155,6 +182,7 @@ impl CallContext {
 
     /// All rows of a table in the caller's space, oldest first, unopened.
     pub(crate) async fn rows(&self, table: &str) -> Result<Vec<RecordRow>, ToolError> {
+        self.must_be_member().await?;
         self.records
             .tables
             .records(&self.principal.space_id, table)
@@ -212,6 +240,7 @@ impl CallContext {
     }
 
     async fn row(&self, table: &str, id: &RecordId) -> Result<Option<RecordRow>, ToolError> {
+        self.must_be_member().await?;
         let row = self
             .records
             .tables
@@ -221,14 +250,19 @@ impl CallContext {
         Ok(row.filter(|row| !row.deleted))
     }
 
-    /// Seals, appends and waits.
+    /// Seals, appends and waits. What was written `after` is written later than that, also where the clock of a sync
+    /// client ran ahead: a tool that says it is done has won.
     async fn write(
         &self,
         table: &'static str,
         id: &RecordId,
         fields: Vec<(&str, Value)>,
+        after: Option<Timestamp>,
     ) -> Result<(), ToolError> {
-        let at = self.records.clock.now();
+        let now = sync::millis(self.records.clock.now());
+        let at = after
+            .and_then(|after| after.checked_add(SYNC_TICK).ok())
+            .map_or(now, |after| sync::millis(after).max(now));
         let event = RecordChanged {
             space_id: self.principal.space_id.clone(),
             table: table.to_owned(),
@@ -238,6 +272,7 @@ impl CallContext {
             actor: self.principal.user_id.clone(),
             tool: Some(self.tool.to_owned()),
             call_id: self.call_id.clone(),
+            synced: None,
             changed_at: at,
         };
         let commit_id = match &self.call_id {
@@ -251,8 +286,28 @@ impl CallContext {
             commit.correlation = session.id.to_string();
         }
         commit.causation = self.call_id.as_ref().map(ToString::to_string);
+        self.must_be_member().await?;
         let appended = self.append(&commit).await?;
         self.wait_for(appended.seq).await
+    }
+
+    /// Refuses who lost its place in the space after the door let its request in: a call may have waited long since.
+    async fn must_be_member(&self) -> Result<(), ToolError> {
+        let principal = &self.principal;
+        match self
+            .identity
+            .membership(&principal.space_id, &principal.user_id)
+            .await
+        {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(ToolError::Rejected(
+                "you are no member of this space any more; spaces.list shows yours".to_owned(),
+            )),
+            Err(error) => Err(ToolError::failed(
+                "your spaces cannot be read right now; try again",
+                error,
+            )),
+        }
     }
 
     async fn sealed(

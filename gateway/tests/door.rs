@@ -30,10 +30,14 @@ mod policy;
 mod record;
 #[path = "door/sessions.rs"]
 mod sessions;
+#[path = "door/spaces.rs"]
+mod spaces;
 #[path = "door/stateless.rs"]
 mod stateless;
 #[path = "door/streams.rs"]
 mod streams;
+#[path = "door/sync.rs"]
+mod sync;
 #[path = "door/tools.rs"]
 mod tools;
 #[path = "door/transplant.rs"]

@@ -219,6 +219,7 @@ mod tests {
                 actor: id("anna"),
                 tool: None,
                 call_id: None,
+                synced: None,
                 changed_at: sample_time(),
             }
             .into()

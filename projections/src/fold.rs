@@ -24,7 +24,7 @@ use crate::schema::{ChainHead, Parked};
 use crate::working_set::WorkingSet;
 
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
-pub(crate) const FOLD_VERSION: u32 = 5;
+pub(crate) const FOLD_VERSION: u32 = 6;
 
 /// Characters of a reason kept with a parked commit.
 const REASON_CHARS_MAX: usize = 500;

@@ -67,12 +67,13 @@ pub use checksum::TableChecksum;
 pub use error::{FoldError, HaltCause, Stage};
 pub use projector::{Projector, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 pub use queries::{
-    ActionFilter, ActionRow, CallAgreement, CallDifference, CallResult, CastLine, Cursor, DayReport,
-    DeployRow, GatewayStats, Heatmap, HeatmapCell, InvalidCursor, ModuleDay, ModuleFeedback, ModuleScore,
-    ModuleScores, ModuleStars, OutcomeCount, PAGE_MAX, Page, PageRequest, ParkedRow, PersonaDay, PersonaRow,
-    RatingFilter, RatingRow, RecentAction, RecordRow, RefusalRow, RuleCount, ScoreDay, SessionRow,
-    SourceCount, Spend, SpendDay, SpendPersona, StoryTick, Stumble, TableCounts, TakenCall, ToolFailures,
-    ToolStats, ToolStatsReport, Trace, TraceCall, UnfinishedCall,
+    ActionFilter, ActionRow, CallAgreement, CallDifference, CallResult, CastLine, ChangePlace, ChangedField,
+    ChangedRecord, Cursor, DayReport, DeployRow, GatewayStats, Heatmap, HeatmapCell, InvalidCursor,
+    ModuleDay, ModuleFeedback, ModuleScore, ModuleScores, ModuleStars, OutcomeCount, PAGE_MAX, Page,
+    PageRequest, ParkedRow, PersonaDay, PersonaRow, RatingFilter, RatingRow, RecentAction, RecordRow,
+    RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay, SpendPersona, StoryTick,
+    Stumble, TableCounts, TakenCall, ToolFailures, ToolStats, ToolStatsReport, Trace, TraceCall,
+    UnfinishedCall,
 };
 pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};
 pub use retry::{Retried, RetryOutcome, retry_parked};

@@ -2,6 +2,7 @@
 
 mod actions;
 mod calls;
+mod changes;
 mod counts;
 pub(crate) mod deploys;
 mod feedback;
@@ -13,6 +14,7 @@ mod report;
 
 pub use actions::{ActionRow, CallResult};
 pub use calls::{CallAgreement, CallDifference, TakenCall, UnfinishedCall};
+pub use changes::{ChangePlace, ChangedField, ChangedRecord};
 pub use counts::TableCounts;
 pub use deploys::DeployRow;
 pub use feedback::ModuleFeedback;

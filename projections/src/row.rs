@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
-use events::FieldWrite;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::column;
 use crate::database::{Cell, DbRow, Kind};
@@ -101,9 +103,26 @@ impl Field for CallResult {
     }
 }
 
-/// The fields of a record, each with the time it was written. They are text in the table and values in a fold, which
-/// reads a record once a batch and not once a change.
-pub(crate) type RecordFields = BTreeMap<String, FieldWrite>;
+/// The fields of a record as they stand. They are text in the table and values in a fold, which reads a record once a
+/// batch and not once a change.
+pub(crate) type RecordFields = BTreeMap<String, FieldState>;
+
+/// The write that won a field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FieldState {
+    pub(crate) value: Value,
+    /// The writer's time.
+    pub(crate) at: Timestamp,
+    /// Sequence of its commit. A database of before may not say.
+    #[serde(default)]
+    pub(crate) seq: i64,
+    /// The sync client that wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<String>,
+    /// Whether it came as plaintext and was sealed by the gateway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) sealed_here: bool,
+}
 
 impl Field for RecordFields {
     const KIND: Kind = Kind::Text;

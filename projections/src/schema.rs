@@ -90,6 +90,7 @@ folded_tables! {
         deleted_at: Option<i64>,
         first_seq: i64,
         last_seq: i64,
+        app: String,
     }
     Session in "sessions", key (id): String {
         id: String,

@@ -1,4 +1,4 @@
-//! The HTTP surfaces beside MCP: accounts, vault, administration, external runners, health, dashboard.
+//! The HTTP surfaces beside MCP: accounts, spaces, sync, vault, administration, external runners, health, dashboard.
 //!
 //! ```text
 //! request ─ named ─ browser headers ─ panics to problems ─ known hosts ─┬─ /mcp …   the gateway's own router
@@ -34,6 +34,8 @@ mod replay;
 mod runner;
 mod session;
 mod shield;
+mod spaces;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod vault;
@@ -112,12 +114,13 @@ pub(crate) fn router(app: App) -> Router {
     queries::describe_metrics();
     let allowed_hosts = app.settings.allowed_hosts.clone();
     let ids = app.ids.clone();
-    let gateway = app.gateway.router();
+    let (gateway, cors) = (app.gateway.router(), app.gateway.cors());
     endpoints(app.settings.production)
         .into_iter()
         .fold(Router::new(), |router, endpoint| endpoint.mount(router))
         .route_layer(from_fn_with_state(app.clock.clone(), metrics::observe_requests))
         .layer(from_fn(shield::errors_as_problems))
+        .layer(cors)
         .with_state(app)
         .merge(gateway)
         .fallback(unknown_path)
@@ -134,6 +137,8 @@ fn endpoints(production: bool) -> Vec<Endpoint> {
         auth::endpoints(),
         me::endpoints(),
         vault::endpoints(),
+        spaces::endpoints(),
+        sync::endpoints(),
         personas::endpoints(),
         runner::endpoints(),
         external::endpoints(),

@@ -167,6 +167,7 @@ async fn put_task(house: &House, user: &User, title: &str) {
         actor: user.id.clone(),
         tool: None,
         call_id: None,
+        synced: None,
         changed_at: at,
     };
     let subject = Subject::Record(user.space.clone());

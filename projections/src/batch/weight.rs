@@ -65,6 +65,7 @@ mod tests {
                 actor: id("anna"),
                 tool: None,
                 call_id: None,
+                synced: None,
                 changed_at: sample_time(),
             };
             let mut commits = given([(Subject::Record(id("s")), vec![event.into()])]);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use events::{FieldWrite, RecordId, SpaceId, StreamSeq};
+use events::{RecordId, SpaceId, StreamSeq};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::column;
 use crate::database::{DbRow, query};
+use crate::row::RecordFields;
 use crate::tables::{Tables, TablesError};
 
 /// A record with the value each field was last given.
@@ -87,7 +88,7 @@ impl Tables {
 }
 
 fn record_of(row: &DbRow) -> Result<RecordRow, sqlx::Error> {
-    let fields: BTreeMap<String, FieldWrite> = column::json(row, "fields")?;
+    let fields: RecordFields = column::json(row, "fields")?;
     Ok(RecordRow {
         record_id: column::parsed(row, "record_id")?,
         fields: fields

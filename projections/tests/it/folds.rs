@@ -283,7 +283,8 @@ async fn of_a_records_fields_each_keeps_its_last_write_and_a_tombstone_stays() {
     );
     assert_eq!(
         (rows[0].created_at, rows[0].updated_at, rows[0].last_seq.0),
-        (at(10), at(10), 3)
+        (at(9), at(10), 3),
+        "it is as old as its oldest write, whenever that arrived"
     );
 
     happen(

@@ -318,6 +318,7 @@ pub fn record(space: &str, record: &str, op: RecordOp, fields: &[(&str, &str, i6
         actor: id("anna"),
         tool: None,
         call_id: None,
+        synced: None,
         changed_at: at(fields.iter().map(|(_, _, second)| *second).max().unwrap_or(500)),
     }
     .into()

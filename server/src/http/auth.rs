@@ -123,6 +123,12 @@ impl From<IdentityError> for Problem {
             }
             IdentityError::KeyExhausted => Self::new(StatusCode::CONFLICT, "KEY_EXHAUSTED", said),
             IdentityError::NotFound => Self::not_found("NOT_FOUND", said),
+            IdentityError::SpaceRoleNeeded { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "SPACE_ROLE_NEEDED", said)
+            }
+            IdentityError::AlreadyMember => Self::new(StatusCode::CONFLICT, "ALREADY_MEMBER", said),
+            IdentityError::OwnerStays => Self::new(StatusCode::CONFLICT, "OWNER_STAYS", said),
+            IdentityError::SpaceLimit { .. } => Self::new(StatusCode::CONFLICT, "LIMIT_REACHED", said),
             IdentityError::NotAPersona => Self::new(StatusCode::CONFLICT, "NOT_A_PERSONA", said),
             IdentityError::Suspended => Self::unavailable("ACCOUNT_SUSPENDED", said),
             IdentityError::VaultNotInitialised => Self::not_found("VAULT_NOT_INITIALISED", said),

@@ -23,6 +23,10 @@ const SERVICE_KEY_HEADER: &str = "x-service-key";
 #[derive(Debug)]
 pub(crate) struct Authenticated(pub(crate) Caller);
 
+/// The token itself, for what asks again later whether it still holds. Whether it does is not checked here.
+#[derive(Debug)]
+pub(crate) struct BearerToken(pub(crate) SecretString);
+
 /// A caller whose token holds and whose role is admin.
 #[derive(Debug)]
 pub(crate) struct Admin;
@@ -70,6 +74,16 @@ pub(crate) fn must_be_admin(caller: &Caller) -> Result<(), Problem> {
         "ADMIN_ONLY",
         "this address is for accounts with the role admin",
     ))
+}
+
+impl FromRequestParts<App> for BearerToken {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        Ok(Self(SecretString::from(
+            bearer(&parts.headers).unwrap_or_default(),
+        )))
+    }
 }
 
 impl FromRequestParts<App> for Admin {

@@ -91,6 +91,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Reads item `index` of this object's list `list`, noting faults where this object's go.
+    pub(crate) fn item_of<'b>(&'b mut self, list: &str, index: usize, item: Value) -> Option<Fields<'b>> {
+        let list = format!("{}{list}", self.prefix);
+        Fields::item(&list, index, item, self.faults)
+    }
+
     /// Notes a fault of the field `name`.
     pub(crate) fn fault(&mut self, name: &str, reason: impl Into<String>) {
         self.faults.add(format!("{}{name}", self.prefix), reason);

@@ -6,9 +6,12 @@ mod erasures;
 mod external;
 mod house;
 mod mutable_log;
+mod old_clients;
 mod personas;
 mod refusals;
 mod sample;
+mod spaces;
+mod sync;
 mod vault;
 
 use std::sync::{Arc, OnceLock};

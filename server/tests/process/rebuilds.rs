@@ -110,6 +110,7 @@ async fn append_notes(up: &Up) {
                 actor: id("anna"),
                 tool: None,
                 call_id: None,
+                synced: None,
                 changed_at: sample_time(),
             };
             let commit_id = CommitId::derived(&["note", &number.to_string()]);
