@@ -403,7 +403,7 @@ impl CallContext {
 
 impl Records {
     /// Puts on record that a field did not open, and says so to whoever wanted to read it.
-    async fn refused(&self, error: FieldError, place: FieldPlace<'_>) -> ToolError {
+    pub(crate) async fn refused(&self, error: FieldError, place: FieldPlace<'_>) -> ToolError {
         let FieldPlace {
             space,
             table,

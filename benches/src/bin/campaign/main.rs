@@ -3,6 +3,7 @@
 //! Every random choice follows from one seed, which is printed; a trial that failed keeps its folder.
 
 mod check;
+mod converge;
 mod fuzz;
 mod kill;
 mod ledger;
@@ -36,6 +37,8 @@ struct Cli {
 enum Campaign {
     /// Kill the process and its nats-server at random moments under load; nothing acknowledged may be lost or doubled
     Kill(KillArgs),
+    /// Let three clients work offline, with clocks that are off; all must come to one state, the same after a rebuild
+    Converge(ConvergeArgs),
     /// Replay everything one account was given as another, on every method and path; nothing may come back
     Strangers(TrialArgs),
     /// Send bad tokens, each wrong in one way, on every method; each must be refused with 401
@@ -55,6 +58,22 @@ struct TrialArgs {
     program: PathBuf,
     /// Attempts of `strangers`; how often `tokens` sends each token
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rounds: u64,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ConvergeArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// Edits, on each database
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rounds: u64,
     /// What all random choices follow from [default: another one each time]
     #[arg(long)]
@@ -147,6 +166,11 @@ fn main() -> anyhow::Result<ExitCode> {
         .build()?;
     match Cli::parse().campaign {
         Campaign::Kill(args) => runtime.block_on(kill_campaign(args)),
+        Campaign::Converge(args) => {
+            let seed = args.seed.unwrap_or_else(chosen_seed);
+            let trial = runtime.block_on(converge::run(&args.program, args.rounds, seed))?;
+            trial.print(args.json)
+        }
         Campaign::Strangers(args) => {
             let seed = args.seed.unwrap_or_else(chosen_seed);
             let trial = runtime.block_on(strangers::run(&args.program, args.rounds, seed))?;

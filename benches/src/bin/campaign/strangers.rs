@@ -3,6 +3,7 @@
 
 mod alice;
 mod attempt;
+mod sharing;
 
 use std::path::Path;
 use std::time::Instant;

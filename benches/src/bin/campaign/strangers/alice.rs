@@ -2,22 +2,25 @@
 
 use anyhow::{Context as _, ensure};
 use benches::Site;
-use reqwest::{Client, Response};
+use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
 use crate::tokens::initialize;
 
 /// Words that are in Alice's data and nowhere else.
-const SECRETS: [&str; 4] = [
+const SECRETS: [&str; 6] = [
     "canary-task-4f1d9c",
     "canary-note-9b27aa",
     "canary-journal-77e0d2",
     "canary-habit-51c3be",
+    "canary-synced-8c02d1",
+    "canary-space-3e9f40",
 ];
 
 /// See the module.
 pub(super) struct Alice {
     client: Client,
+    api: String,
     url: String,
     token: String,
     session: String,
@@ -26,6 +29,7 @@ pub(super) struct Alice {
     /// What must never come back to anybody else.
     pub(super) secrets: Vec<String>,
     tasks: Value,
+    synced: Value,
     beats: u64,
 }
 
@@ -44,6 +48,8 @@ pub(super) enum Kind {
     Event,
     Account,
     Call,
+    Cursor,
+    Invitation,
 }
 
 impl Alice {
@@ -52,12 +58,14 @@ impl Alice {
         let token = site.account("alice-1c0ffee@example.org").await?;
         let mut alice = Self {
             client: client.clone(),
+            api: site.api(),
             url: format!("{}/mcp", site.api()),
             token,
             session: String::new(),
             handles: Vec::new(),
             secrets: SECRETS.map(str::to_owned).into(),
             tasks: Value::Null,
+            synced: Value::Null,
             beats: 0,
         };
         alice.secrets.push("alice-1c0ffee".to_owned());
@@ -100,6 +108,8 @@ impl Alice {
             .json()
             .await?;
         alice.secrets.extend(key["masterKey"].as_str().map(str::to_owned));
+        alice.share().await?;
+        alice.sync().await?;
         alice.tasks = alice.call("todo.list", &json!({})).await?;
         ensure!(
             alice.tasks.to_string().contains(SECRETS[0]),
@@ -107,13 +117,75 @@ impl Alice {
             alice.tasks
         );
         ensure!(
-            [Kind::Session, Kind::Space, Kind::Record]
-                .iter()
-                .all(|kind| alice.handles.iter().any(|handle| handle.kind == *kind)),
+            [
+                Kind::Session,
+                Kind::Space,
+                Kind::Record,
+                Kind::Cursor,
+                Kind::Invitation
+            ]
+            .iter()
+            .all(|kind| alice.handles.iter().any(|handle| handle.kind == *kind)),
             "there is something to replay: {:?}",
             alice.handles
         );
         Ok(alice)
+    }
+
+    /// Makes a space for several and invites somebody, who is not Bob.
+    async fn share(&mut self) -> anyhow::Result<()> {
+        let space = json!({"name": SECRETS[5], "type": "family"});
+        let made = self.ask(Method::POST, "/api/v1/spaces", Some(&space)).await?;
+        let id = made["space"]["id"]
+            .as_str()
+            .context("a space has an id")?
+            .to_owned();
+        let invitation = json!({"email": "carol-1c0ffee@example.org"});
+        let path = format!("/api/v1/spaces/{id}/invitations");
+        let invited = self.ask(Method::POST, &path, Some(&invitation)).await?;
+        let invited = invited["invitation"]["id"]
+            .as_str()
+            .context("an invitation has an id")?;
+        self.keep(Kind::Space, id);
+        self.keep(Kind::Invitation, invited.to_owned());
+        self.secrets.push("carol-1c0ffee".to_owned());
+        Ok(())
+    }
+
+    /// Pushes a record of an app Bob syncs too.
+    async fn sync(&mut self) -> anyhow::Result<()> {
+        let fields = json!({"color": {"value": SECRETS[4], "at": "2026-01-01T00:00:00.000Z"}});
+        let id = "018f0000-0000-7000-8000-00000000a11c";
+        let changes = json!([{"table": "drawings", "id": id, "op": "update", "fields": fields}]);
+        let push = json!({"clientId": "alices-client", "changes": changes});
+        let pushed = self.ask(Method::POST, "/sync/trial", Some(&push)).await?;
+        let cursor = pushed["syncedUntil"].as_str().context("an answer has a cursor")?;
+        self.keep(Kind::Cursor, cursor.to_owned());
+        self.keep(Kind::Record, id.to_owned());
+        self.synced = self.synced_now().await?;
+        ensure!(
+            self.synced.to_string().contains(SECRETS[4]),
+            "she reads her own record back: {}",
+            self.synced
+        );
+        Ok(())
+    }
+
+    /// What another client of hers gets.
+    async fn synced_now(&self) -> anyhow::Result<Value> {
+        Ok(self.ask(Method::GET, "/sync/trial/pull", None).await?["serverChanges"].take())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let asked = self
+            .client
+            .request(method, format!("{}{path}", self.api))
+            .bearer_auth(&self.token);
+        let asked = match body {
+            Some(body) => asked.json(body),
+            None => asked,
+        };
+        Ok(asked.send().await?.error_for_status()?.json().await?)
     }
 
     fn keep(&mut self, kind: Kind, text: String) {
@@ -192,6 +264,12 @@ impl Alice {
             tasks == self.tasks,
             "Alice's tasks changed: {tasks}, not {}",
             self.tasks
+        );
+        let synced = self.synced_now().await?;
+        ensure!(
+            synced == self.synced,
+            "what Alice syncs changed: {synced}, not {}",
+            self.synced
         );
         // Ids of her looks are not what Bob replays.
         self.handles.truncate(200);

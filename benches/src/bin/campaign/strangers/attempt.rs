@@ -10,6 +10,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 
 use super::alice::{Alice, Kind};
+use super::sharing;
 use crate::tokens::initialize;
 
 /// How long an answer may take; a stream that stays silent is no answer.
@@ -27,7 +28,7 @@ const METHODS: [&str; 8] = [
     "notifications/cancelled",
 ];
 /// Paths beside MCP, `{}` standing for something of Alice's.
-const PATHS: [&str; 14] = [
+const PATHS: [&str; 15] = [
     "/api/v1/me/encryption-vault/key",
     "/api/v1/me/encryption-vault/status",
     "/api/auth/organization/list",
@@ -36,7 +37,8 @@ const PATHS: [&str; 14] = [
     "/api/v1/admin/report",
     "/api/v1/internal/personas/{}/actions",
     "/api/v1/internal/personas/due",
-    "/api/v1/sync/{}",
+    "/sync/{}/pull",
+    "/api/v1/spaces/{}",
     "/api/v1/{}",
     "/mcp/{}",
     "/diag/{}",
@@ -62,7 +64,7 @@ pub(super) struct Tried {
 
 /// What may come back to an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum May {
+pub(super) enum May {
     /// 403 or not found, or an error of another kind: nothing that says that it worked.
     BeRefused,
     /// His own, as it is a question he may ask: none of Alice's bytes, that is all.
@@ -101,6 +103,13 @@ impl Bob {
         Ok(bob)
     }
 
+    /// A request of his own to any address.
+    pub(super) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client
+            .request(method, format!("{}{path}", self.api))
+            .bearer_auth(&self.token)
+    }
+
     fn mcp(&self, method: Method) -> RequestBuilder {
         self.client
             .request(method, format!("{}/mcp", self.api))
@@ -112,11 +121,13 @@ impl Bob {
     pub(super) async fn attempt(&self, alice: &Alice, dice: &mut ChaCha8Rng) -> Tried {
         let handle = &alice.handles[dice.random_range(0..alice.handles.len())];
         let text = handle.text.as_str();
-        let (name, asked, may) = match dice.random_range(0..10) {
+        let (name, asked, may) = match dice.random_range(0..14) {
             0..=2 => self.in_her_session(alice, text, dice),
             3..=4 => self.in_her_space(alice, text, dice),
             5..=6 => self.with_her_ids(alice, dice),
             7 => self.with_her_cursor(text, dice),
+            8..=9 => sharing::sync(self, alice, dice),
+            10..=11 => sharing::spaces(self, alice, dice),
             _ => self.on_other_paths(text, dice),
         };
         let kind = format!("{name}: {:?}", handle.kind);
@@ -248,8 +259,10 @@ impl Bob {
         let path = PATHS[dice.random_range(0..PATHS.len())].replace("{}", text);
         let method =
             [Method::GET, Method::POST, Method::PUT, Method::DELETE][dice.random_range(0..4)].clone();
-        let is_his_own =
-            path.starts_with("/api/v1/me/encryption-vault") || path.contains("organization/list");
+        let is_his_own = path.starts_with("/api/v1/me/encryption-vault")
+            || path.contains("organization/list")
+            // Any name will do for an app; nothing of hers is in it.
+            || path.starts_with("/sync/");
         let asked = self
             .client
             .request(method.clone(), format!("{}{path}", self.api))
@@ -306,7 +319,7 @@ impl Bob {
     }
 }
 
-fn of_kind(alice: &Alice, kind: Kind) -> Option<&str> {
+pub(super) fn of_kind(alice: &Alice, kind: Kind) -> Option<&str> {
     let handle = alice.handles.iter().find(|handle| handle.kind == kind)?;
     Some(&handle.text)
 }

@@ -1,0 +1,128 @@
+//! Bob's attempts where people share: the sync protocol, spaces, invitations.
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+
+use super::alice::{Alice, Kind};
+use super::attempt::{Bob, May, of_kind};
+
+/// Any of what Alice holds of a kind.
+fn any<'a>(alice: &'a Alice, kind: Kind, dice: &mut ChaCha8Rng) -> &'a str {
+    let held: Vec<&str> = alice
+        .handles
+        .iter()
+        .filter(|handle| handle.kind == kind)
+        .map(|handle| handle.text.as_str())
+        .collect();
+    if held.is_empty() {
+        return "x";
+    }
+    held[dice.random_range(0..held.len())]
+}
+
+/// Pushes into her spaces and over her records, and pulls with what is hers.
+pub(super) fn sync(bob: &Bob, alice: &Alice, dice: &mut ChaCha8Rng) -> (&'static str, RequestBuilder, May) {
+    let (space, record) = (any(alice, Kind::Space, dice), any(alice, Kind::Record, dice));
+    let cursor = of_kind(alice, Kind::Cursor).unwrap_or_default();
+    let change = json!({"table": "drawings", "id": record, "op": "update",
+        "fields": {"color": {"value": "bobs", "at": "2026-06-01T00:00:00.000Z"}}});
+    let push = |space: Option<&str>| {
+        let mut change = change.clone();
+        if let Some(space) = space {
+            change["spaceId"] = space.into();
+        }
+        // Her own client's name: what she wrote is not his for it.
+        json!({"clientId": "alices-client", "since": cursor, "changes": [change]})
+    };
+    match dice.random_range(0..6) {
+        0 => (
+            "push into her space",
+            bob.ask(Method::POST, "/sync/trial").json(&push(Some(space))),
+            May::BeRefused,
+        ),
+        1 => (
+            "push from her space",
+            bob.ask(Method::POST, "/sync/trial")
+                .header("x-mana-space", space)
+                .json(&push(None)),
+            May::BeRefused,
+        ),
+        2 => {
+            let mut delete = push(Some(space));
+            delete["changes"][0]["op"] = "delete".into();
+            let asked = bob.ask(Method::POST, "/sync/trial").json(&delete);
+            ("delete in her space", asked, May::BeRefused)
+        }
+        3 => (
+            "push over her record, in his space",
+            bob.ask(Method::POST, "/sync/trial").json(&push(None)),
+            May::ShowHisOwn,
+        ),
+        4 => (
+            "pull her space",
+            bob.ask(
+                Method::GET,
+                ["/sync/trial/pull", "/sync/todo/pull"][dice.random_range(0..2)],
+            )
+            .header("x-mana-space", space),
+            May::BeRefused,
+        ),
+        _ => (
+            "pull with her cursor",
+            bob.ask(Method::GET, "/sync/trial/pull")
+                .query(&[("since", cursor)])
+                .header("x-client-id", "bobs-client"),
+            May::ShowHisOwn,
+        ),
+    }
+}
+
+/// Looks into her spaces, invites himself, takes an invitation that is another's, and takes her out.
+pub(super) fn spaces(bob: &Bob, alice: &Alice, dice: &mut ChaCha8Rng) -> (&'static str, RequestBuilder, May) {
+    let (space, account) = (any(alice, Kind::Space, dice), any(alice, Kind::Account, dice));
+    let invitation = any(alice, Kind::Invitation, dice);
+    let here = format!("/api/v1/spaces/{space}");
+    let (name, asked) = match dice.random_range(0..9) {
+        0 => ("look into her space", bob.ask(Method::GET, &here)),
+        1 => ("leave her space", bob.ask(Method::POST, &format!("{here}/leave"))),
+        2 => (
+            "list her invitations",
+            bob.ask(Method::GET, &format!("{here}/invitations")),
+        ),
+        3 => (
+            "invite himself",
+            bob.ask(Method::POST, &format!("{here}/invitations"))
+                .json(&json!({"email": "bob@example.org", "role": "admin"})),
+        ),
+        4 => (
+            "withdraw her invitation",
+            bob.ask(Method::DELETE, &format!("{here}/invitations/{invitation}")),
+        ),
+        5 => (
+            "give himself a role",
+            bob.ask(Method::POST, &format!("{here}/members/{account}"))
+                .json(&json!({"role": "admin"})),
+        ),
+        6 => (
+            "take her out",
+            bob.ask(Method::DELETE, &format!("{here}/members/{account}")),
+        ),
+        7 => (
+            "accept another's invitation",
+            bob.ask(
+                Method::POST,
+                &format!("/api/v1/me/invitations/{invitation}/accept"),
+            ),
+        ),
+        _ => (
+            "decline another's invitation",
+            bob.ask(
+                Method::POST,
+                &format!("/api/v1/me/invitations/{invitation}/decline"),
+            ),
+        ),
+    };
+    (name, asked, May::BeRefused)
+}
