@@ -132,11 +132,13 @@ impl Client {
     }
 
     /// What a person sees: the deleted is gone, whatever is known of it.
-    fn shown(&self) -> Vec<(&(String, RecordId), Option<&BTreeMap<String, (Value, Timestamp)>>)> {
-        let shown = |kept: &'_ Kept| kept.deleted_at.is_none();
+    fn shown(&self) -> Copy {
+        let shown = |kept: &Kept| match kept.deleted_at {
+            Some(_) => Kept::default(),
+            None => kept.clone(),
+        };
         let copy = self.copy.iter();
-        copy.map(|(record, kept)| (record, shown(kept).then_some(&kept.fields)))
-            .collect()
+        copy.map(|(record, kept)| (record.clone(), shown(kept))).collect()
     }
 }
 

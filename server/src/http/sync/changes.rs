@@ -206,13 +206,11 @@ fn said_deleted(value: &Value) -> Option<Timestamp> {
 }
 
 fn object(fields: &mut Fields<'_>, name: &str) -> Option<Map<String, Value>> {
-    match fields.optional(name)? {
-        Value::Object(object) => Some(object),
-        _ => {
-            fields.fault(name, "must be an object");
-            None
-        }
+    if let Value::Object(object) = fields.optional(name)? {
+        return Some(object);
     }
+    fields.fault(name, "must be an object");
+    None
 }
 
 fn time(fields: &mut Fields<'_>, name: &str) -> Option<Timestamp> {
