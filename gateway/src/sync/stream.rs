@@ -126,8 +126,11 @@ impl Streaming {
                 moved = projector.wait_for(seen.next(), HEARTBEAT) => if moved.is_ok() { continue },
             }
             if projector.status().state == ProjectorState::Halted {
-                // It says so at once, and would again.
-                inner.clock.sleep(HEARTBEAT).await;
+                // It says so at once, and would again. Whichever is first; neither loses anything.
+                tokio::select! {
+                    () = inner.sync.stop.cancelled() => return None,
+                    () = inner.clock.sleep(HEARTBEAT) => {}
+                }
             }
             return Some((SyncTold::Heartbeat, self));
         }

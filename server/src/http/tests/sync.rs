@@ -1,6 +1,8 @@
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body::Body;
+use events::Clock as _;
 use futures::StreamExt as _;
 use http::{HeaderName, Request, StatusCode};
 use serde_json::{Value, json};
@@ -227,7 +229,7 @@ async fn plaintext_of_a_sealed_field_is_stored_sealed_and_handed_out_as_it_came(
     assert_eq!(titles, [&json!("canary-plain"), &json!(own), &Value::Null]);
     let mut log = String::new();
     events::read_to_end(&house.log.inner, events::StreamSeq::ZERO, |delivery| {
-        log.push_str(&format!("{delivery:?}"));
+        write!(log, "{delivery:?}").unwrap();
         Ok::<_, events::LogError>(())
     })
     .await
@@ -327,7 +329,7 @@ async fn tools_and_sync_clients_write_the_same_records_and_the_one_that_says_don
     let a = Client::of(&house, "anna@example.org", "client-a").await;
     let id = "018f0000-0000-7000-8000-000000000001";
     // Its clock is ahead, within what is taken.
-    let ahead = jiff::Timestamp::now() + Duration::from_mins(3);
+    let ahead = house.app.clock.now() + Duration::from_mins(3);
     let insert = json!([{ "table": "tasks", "id": id, "op": "insert", "data": {
         "title": "Milch", "priority": "high", "isCompleted": false, "updatedAt": ahead.to_string() } }]);
     let pushed = a.push(EPOCH, insert).await;
@@ -348,7 +350,7 @@ async fn a_refusal_names_the_field_and_takes_nothing() {
     let house = TestHouse::open().await;
     let a = Client::of(&house, "anna@example.org", "client-a").await;
     let good = written("good", "priority", &json!("high"), AT);
-    let ahead = (jiff::Timestamp::now() + Duration::from_mins(6)).to_string();
+    let ahead = (house.app.clock.now() + Duration::from_mins(6)).to_string();
     let mut newer = good.clone();
     newer["schemaVersion"] = json!(2);
     let mut timeless = good.clone();
