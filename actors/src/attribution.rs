@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::brain::{CallOutcome, PastCall, PlannedCall};
 use crate::mcp_client::{Answer, module_of};
+use crate::sights::Sights;
 
 /// The calls of one tick with their outcomes, as they come to be known.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Ledger {
     tick_id: TickId,
     calls: Vec<Entry>,
     by_id: BTreeMap<CallId, usize>,
+    /// Ids the persona knew before its first call.
+    known: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -37,16 +40,28 @@ pub(crate) struct Settled {
 }
 
 impl Ledger {
-    pub(crate) fn new(tick_id: TickId) -> Self {
+    pub(crate) fn new(tick_id: TickId, known: impl IntoIterator<Item = String>) -> Self {
         Self {
             tick_id,
             calls: Vec::new(),
             by_id: BTreeMap::new(),
+            known: known.into_iter().collect(),
         }
     }
 
+    /// What the persona has seen by now.
+    pub(crate) fn sights(&self) -> Sights {
+        let mut sights = Sights::of(&self.known);
+        for entry in &self.calls {
+            if let Some(CallOutcome::Ok { structured, .. }) = &entry.outcome {
+                sights.see(structured);
+            }
+        }
+        sights
+    }
+
     /// Enters a call that is about to be sent. Its id follows from tick and index.
-    pub(crate) fn plan(&mut self, mut plan: PlannedCall, now: Timestamp) -> (CallId, Event) {
+    pub(crate) fn plan(&mut self, mut plan: PlannedCall, sights: &Sights, now: Timestamp) -> (CallId, Event) {
         let index = self.made();
         let call_id = CallId::derived(&[self.tick_id.as_str(), &index.to_string()]);
         // A retry of what is not in this tick is no retry.
@@ -58,6 +73,7 @@ impl Ledger {
             tool: plan.tool.clone(),
             module: module_of(&plan.tool).to_owned(),
             input_hash: events::input_hash(&plan.arguments),
+            act_hash: Some(events::input_hash(&sights.without_ids(&plan.arguments))),
             intent: plan.intent,
             mistake: plan.mistake.clone(),
             retry_of: plan.retry_of.clone(),
@@ -228,9 +244,9 @@ mod tests {
 
     #[test]
     fn an_outcome_belongs_to_the_call_whose_id_it_carries() {
-        let mut ledger = Ledger::new(id("tick"));
+        let mut ledger = Ledger::new(id("tick"), []);
         let ids: Vec<CallId> = ["todo.create", "todo.list", "notes.create"]
-            .map(|tool| ledger.plan(planned(tool), sample_time()).0)
+            .map(|tool| ledger.plan(planned(tool), &Sights::default(), sample_time()).0)
             .into();
         ledger.settle(&ids[2], fine(), 1).unwrap();
         ledger.settle(&ids[0], refused(), 2).unwrap();
@@ -246,8 +262,8 @@ mod tests {
 
     #[test]
     fn a_second_outcome_and_one_for_an_unknown_call_are_not_taken() {
-        let mut ledger = Ledger::new(id("tick"));
-        let (call_id, _) = ledger.plan(planned("todo.create"), sample_time());
+        let mut ledger = Ledger::new(id("tick"), []);
+        let (call_id, _) = ledger.plan(planned("todo.create"), &Sights::default(), sample_time());
         assert!(ledger.settle(&call_id, fine(), 1).is_some());
         assert_eq!(ledger.settle(&call_id, refused(), 1), None);
         assert_eq!(ledger.settle(&id("elsewhere"), refused(), 1), None);
@@ -257,8 +273,12 @@ mod tests {
     #[test]
     fn ids_follow_from_tick_and_index_alone() {
         let ids = |tick: &str| {
-            let mut ledger = Ledger::new(id(tick));
-            [(); 2].map(|()| ledger.plan(planned("todo.list"), sample_time()).0)
+            let mut ledger = Ledger::new(id(tick), []);
+            [(); 2].map(|()| {
+                ledger
+                    .plan(planned("todo.list"), &Sights::default(), sample_time())
+                    .0
+            })
         };
         assert_eq!(ids("one"), ids("one"));
         assert_ne!(ids("one")[0], ids("one")[1]);
@@ -267,12 +287,12 @@ mod tests {
 
     #[test]
     fn a_retry_of_a_call_of_another_tick_is_no_retry() {
-        let mut ledger = Ledger::new(id("tick"));
+        let mut ledger = Ledger::new(id("tick"), []);
         let retry = PlannedCall {
             retry_of: Some(id("elsewhere")),
             ..planned("todo.create")
         };
-        ledger.plan(retry, sample_time());
+        ledger.plan(retry, &Sights::default(), sample_time());
         assert_eq!(ledger.retries(), 0);
     }
 
@@ -304,8 +324,8 @@ mod tests {
 
     #[test]
     fn long_errors_are_cut_in_the_event_and_whole_for_the_brain() {
-        let mut ledger = Ledger::new(id("tick"));
-        let (call_id, _) = ledger.plan(planned("todo.create"), sample_time());
+        let mut ledger = Ledger::new(id("tick"), []);
+        let (call_id, _) = ledger.plan(planned("todo.create"), &Sights::default(), sample_time());
         let settled = ledger
             .settle(
                 &call_id,

@@ -27,6 +27,7 @@ use serde_json::Value;
 use crate::diary::Diary;
 use crate::digest::ModuleDigest;
 use crate::model::{Conversation, ModelRequest};
+pub(crate) use arguments::is_id;
 pub use remember::remember;
 pub use simulated::SimulatedBrain;
 
@@ -161,6 +162,15 @@ pub struct PastCall {
     pub outcome: CallOutcome,
 }
 
+impl PastCall {
+    /// Leaves out how long it took.
+    pub(crate) fn forget_latency(&mut self) {
+        match &mut self.outcome {
+            CallOutcome::Ok { latency_ms, .. } | CallOutcome::Error { latency_ms, .. } => *latency_ms = 0,
+        }
+    }
+}
+
 /// A tick so far: all a brain may base its answer on.
 #[derive(Debug, Clone, Copy)]
 pub struct TickView<'a> {
@@ -170,7 +180,7 @@ pub struct TickView<'a> {
     pub tick_number: u64,
     /// What random choices follow from.
     pub seed: u64,
-    /// When the tick began; the only present a brain knows.
+    /// When the tick was due, or when it began if that was much later; the only present a brain knows.
     pub started_at: Timestamp,
     /// The tools on offer, in the gateway's order.
     pub tools: &'a [ToolInfo],

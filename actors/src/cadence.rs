@@ -1,10 +1,10 @@
 //! When a persona is due: calendar days of its own time zone, at its own time of day.
 //!
-//! Everything follows from the last tick's beginning, so a tick that was missed for days is due once, not many
+//! Everything follows from the instant the last tick [counts for](counted_at), so a tick that was missed for days is due once, not many
 //! times, and a tick asked for by hand counts as that day's. The result is an instant; whoever asks compares it
 //! with the present.
 
-use events::{Cadence, PersonaId};
+use events::{Cadence, TickTrigger};
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
@@ -29,11 +29,12 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The slot that follows from the persona and `seed`, the same on every machine.
-    pub fn of(persona_id: &PersonaId, seed: u64) -> Self {
+    /// The slot that follows from the account's email and `seed`, the same on every machine and in every database:
+    /// an account's id is made up anew where it is registered anew.
+    pub fn of(email: &str, seed: u64) -> Self {
         let digest = Sha256::new()
             .chain_update(seed.to_be_bytes())
-            .chain_update(persona_id.as_str())
+            .chain_update(email)
             .finalize();
         let drawn = digest
             .iter()
@@ -55,9 +56,21 @@ pub(crate) fn zone(name: &str) -> TimeZone {
     TimeZone::get(name).unwrap_or(TimeZone::UTC)
 }
 
+/// The instant a tick counts for: when it was due by its cadence, unless it began an hour or more too late. Who acts a
+/// little late through no fault of its own keeps its day's course, and a slow machine lives the same days as a fast one.
+pub(crate) fn counted_at(trigger: TickTrigger, due_at: Timestamp, started_at: Timestamp) -> Timestamp {
+    let late = started_at.duration_since(due_at);
+    let is_in_time = !late.is_negative() && late < SignedDuration::from_secs(HOUR_S);
+    if trigger == TickTrigger::Schedule && is_in_time {
+        due_at
+    } else {
+        started_at
+    }
+}
+
 /// When the next tick is due. A persona that never ran is due since `enrolled_at`.
 ///
-/// `last_started_at` is when the last tick began, whatever it was triggered by. Daily and weekday ticks fall on the
+/// `last` is the instant the last tick counted for, whatever it was triggered by. Daily and weekday ticks fall on the
 /// first fitting calendar day after it, at the slot's time on the wall clock there; where a change of daylight
 /// saving leaves that time out, as much later as the clock jumps, and where it comes twice, the first of the two.
 /// Hourly ticks fall into the first whole hour after it.
@@ -65,10 +78,10 @@ pub fn next_due(
     cadence: Cadence,
     zone: &TimeZone,
     enrolled_at: Timestamp,
-    last_started_at: Option<Timestamp>,
+    last: Option<Timestamp>,
     slot: Slot,
 ) -> Timestamp {
-    let Some(last) = last_started_at else {
+    let Some(last) = last else {
         return enrolled_at;
     };
     match cadence {
@@ -256,6 +269,23 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_that_begins_a_little_late_leaves_no_hour_out_and_one_that_was_missed_does_not_count_for_then() {
+        let (due, slot) = (
+            at("2026-01-05T08:59:59Z"),
+            Slot {
+                second_of_hour: 3_599,
+                ..slot(9, 0)
+            },
+        );
+        let counted = |started| counted_at(TickTrigger::Schedule, due, at(started));
+        let next = |last| next_due(Cadence::Hourly, &berlin(), ENROLLED, Some(last), slot);
+        assert_eq!(next(counted("2026-01-05T09:00:02Z")), at("2026-01-05T09:59:59Z"));
+        assert_eq!(counted("2026-01-05T10:00:00Z"), at("2026-01-05T10:00:00Z"));
+        let by_hand = counted_at(TickTrigger::Manual, due, at("2026-01-05T09:00:02Z"));
+        assert_eq!(by_hand, at("2026-01-05T09:00:02Z"));
+    }
+
+    #[test]
     fn after_downtime_one_tick_is_due_not_many() {
         let (slot, back) = (slot(9, 0), at("2026-01-20T15:00:00Z"));
         let missed = daily(&berlin(), "2026-01-10T08:00:00Z", slot);
@@ -271,11 +301,11 @@ mod tests {
 
     #[test]
     fn slots_follow_from_persona_and_seed_and_lie_in_the_day() {
-        let anna: PersonaId = events::testing::id("anna");
-        assert_eq!(Slot::of(&anna, 1), Slot::of(&anna, 1));
-        assert_ne!(Slot::of(&anna, 1), Slot::of(&anna, 2));
+        let anna = "persona.anna@mana.test";
+        assert_eq!(Slot::of(anna, 1), Slot::of(anna, 1));
+        assert_ne!(Slot::of(anna, 1), Slot::of(anna, 2));
         let hours = (0..500)
-            .map(|n| Slot::of(&anna, n).time.hour())
+            .map(|n| Slot::of(anna, n).time.hour())
             .collect::<std::collections::BTreeSet<_>>();
         assert_eq!(hours, (7..22).collect());
     }

@@ -1,11 +1,12 @@
 //! The way in for the rest of the house.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use events::{Clock, EventLog, Ids};
+use events::{Clock, EventLog, Ids, TickQueue};
 use futures::future::join_all;
+use jiff::Timestamp;
 use ractor::{Actor as _, ActorRef};
 use tokio::sync::{broadcast, watch};
 
@@ -21,6 +22,7 @@ use crate::settings::CastSettings;
 use crate::snapshot::CastSnapshot;
 use crate::stage::Stage;
 use crate::supervisor::{Supervisor, SupervisorArgs, SupervisorMsg};
+use crate::taker;
 
 /// How long a request waits for the roster to have read the log.
 const READ_WITHIN: Duration = Duration::from_secs(30);
@@ -45,9 +47,25 @@ impl Cast {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
     ) -> Result<CastHandle, CastError> {
+        Self::start_sharing(settings, log, None, brains, clock, ids).await
+    }
+
+    /// As [`Cast::start`], with a work queue that all runners of the log share: what is due is offered there, and
+    /// what is taken from there is lived.
+    ///
+    /// # Errors
+    /// [`CastError::Start`] when the HTTP client or an actor cannot be started.
+    pub async fn start_sharing(
+        settings: CastSettings,
+        log: Arc<dyn EventLog>,
+        queue: Option<Arc<dyn TickQueue>>,
+        brains: Brains,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<CastHandle, CastError> {
         describe_metrics();
         let is_paused = Arc::new(AtomicBool::new(settings.paused));
-        let stage = Stage::new(settings, log, brains, clock, ids.as_ref());
+        let stage = Stage::new(settings, log, queue, brains, clock, ids.as_ref());
         let stage = Arc::new(stage.map_err(|error| CastError::Start(error.to_string()))?);
         let tree = SchedulerArgs {
             stage: stage.clone(),
@@ -66,6 +84,13 @@ impl Cast {
         let (supervisor, end) = Supervisor::spawn(None, Supervisor, args)
             .await
             .map_err(|error| CastError::Start(error.to_string()))?;
+        if let Some(queue) = stage.queue.clone() {
+            let (taker, closing) = (tree.clone(), stage.closing.clone());
+            stage.tracker.spawn(async move {
+                // What is taken and not yet lived is handed to another in time.
+                closing.run_until_cancelled(taker::run(queue, taker)).await
+            });
+        }
         let watched = (stage.clone(), spent.clone());
         stage.tracker.spawn(async move {
             let (stage, spent) = watched;
@@ -131,6 +156,22 @@ impl CastHandle {
         Ok(join_all(reports).await)
     }
 
+    /// When somebody is due next, now or in the past if somebody is due already; `None` when nobody ever is. Whoever
+    /// is enrolled in the log by now is known.
+    ///
+    /// # Errors
+    /// When the log or an actor does not answer.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>, CastError> {
+        self.tree.read.the_end(&self.stage, READ_WITHIN).await?;
+        self.tree.roster.ask(RosterMsg::NextDue).await
+    }
+
+    /// Whether a slow answer counts against a module, as it does from the start. Not while virtual days are lived: how
+    /// fast this machine answers then says nothing of the app, and two runs of one seed ought to rate alike.
+    pub fn rate_slowness(&self, counts: bool) {
+        self.stage.rates_slowness.store(counts, Ordering::SeqCst);
+    }
+
     /// Holds scheduled ticks back, also those that wait to be admitted; running ones go on.
     pub async fn pause(&self) {
         self.tell_scheduler(SchedulerMsg::Pause).await;
@@ -162,7 +203,7 @@ impl CastHandle {
         // One that has gone in the meantime is not acting any more.
         let acting = join_all(acting).await.into_iter().filter_map(success).collect();
         CastSnapshot {
-            paused: self.tree.is_paused.load(std::sync::atomic::Ordering::SeqCst),
+            paused: self.tree.is_paused.load(Ordering::SeqCst),
             concurrency: self.stage.settings.concurrency.max(1),
             acting,
             waiting,

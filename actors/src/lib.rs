@@ -24,6 +24,7 @@
 
 mod address;
 mod attribution;
+mod behaviour;
 mod brain;
 mod brains;
 mod budget;
@@ -44,11 +45,14 @@ mod roster;
 mod roster_actor;
 mod scheduler;
 mod settings;
+mod sights;
 mod snapshot;
 mod stage;
 mod supervisor;
+mod taker;
 mod tick;
 
+pub use behaviour::{Behaviour, BehaviourDigest};
 pub use brain::{
     Brain, BrainError, BrainIdentity, CallOutcome, Claims, PastCall, PersonaView, PlannedCall, RateStep,
     RatingDraft, SimulatedBrain, Stars, Step, TickView, ToolInfo, Unsent, remember,

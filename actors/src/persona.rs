@@ -17,6 +17,7 @@ use crate::cast::CastMsg;
 use crate::report::TickReport;
 use crate::snapshot::PersonaSnapshot;
 use crate::stage::Stage;
+use crate::tick::record::RecordError;
 use crate::tick::{self, TickOrder, panic_text, recover};
 
 /// What a persona actor takes.
@@ -82,7 +83,11 @@ impl PersonaActor {
         tracker.spawn(async move {
             let work = async {
                 match job {
-                    Job::Tick => Box::pin(tick::run(&stage, &order, &status, &cut)).await,
+                    Job::Tick => {
+                        let report = Box::pin(tick::run(&stage, &order, &status, &cut)).await;
+                        close_if_open(&stage, &report);
+                        report
+                    }
                     Job::Recover => recover(&stage, &order).await,
                 }
             };
@@ -94,9 +99,28 @@ impl PersonaActor {
     }
 }
 
+/// A tick that began and failed may have lost its log on the way: then its end is not written yet. The persona need not
+/// wait for that; should it act again before, that closes it too.
+fn close_if_open(stage: &Arc<Stage>, report: &TickReport) {
+    let ("failed", Some(tick_id)) = (report.outcome.as_str(), report.tick_id.clone()) else {
+        return;
+    };
+    let (stage, persona_id) = (stage.clone(), report.persona_id.clone());
+    let cut = stage.cut.clone();
+    stage.tracker.clone().spawn(async move {
+        // What a stop leaves open the next start closes.
+        cut.run_until_cancelled(recover::close_soon(&stage, &persona_id, &tick_id))
+            .await
+    });
+}
+
 async fn recover(stage: &Stage, order: &TickOrder) -> TickReport {
-    match recover::close_unfinished(stage, &order.persona_id).await {
+    match recover::close_unfinished(stage, &order.persona_id, order.taken).await {
         Ok(_) => order.report("recovered", "nothing is left unfinished"),
+        // Another runner lives it, or somebody wrote meanwhile: there is nothing to close here.
+        Err(error @ (RecordError::Elsewhere | RecordError::Overtaken(_))) => {
+            order.report("stood-down", error.to_string())
+        }
         Err(error) => {
             tracing::warn!(actor.id = %order.persona_id, %error, "an unfinished tick could not be closed; the next look tries again");
             order.report("failed", error.to_string())

@@ -10,6 +10,8 @@ pub enum Who {
     All,
     /// Those whose cadence says so at this moment.
     Due,
+    /// Of those the one that waited longest.
+    FirstDue,
     /// One persona, halted or not due as it may be.
     Persona(PersonaId),
 }

@@ -39,6 +39,8 @@ pub struct RosterEntry {
     pub last_number: u64,
     /// When its last tick began, whoever ran it.
     pub last_started_at: Option<Timestamp>,
+    /// The instant its last tick counts for: when it was due, unless it began much later.
+    pub last_counted_at: Option<Timestamp>,
     /// The tick of this program's own that has not ended.
     pub unfinished: Option<UnfinishedTick>,
     /// Its last tick was deferred: until when, and how many were in a row.
@@ -52,13 +54,13 @@ pub struct RosterEntry {
 impl RosterEntry {
     /// When it is due next.
     pub fn next_due(&self, seed: u64) -> Timestamp {
-        let slot = Slot::of(&self.description.persona_id, seed);
+        let slot = Slot::of(&self.description.email, seed);
         let zone = cadence::zone(&self.description.time_zone);
         let by_cadence = cadence::next_due(
             self.description.cadence,
             &zone,
             self.enrolled_at,
-            self.last_started_at,
+            self.last_counted_at,
             slot,
         );
         let deferral = self
@@ -78,6 +80,7 @@ impl RosterEntry {
             enrolled_at: recorded.commit.time,
             last_number: 0,
             last_started_at: None,
+            last_counted_at: None,
             unfinished: None,
             deferred: None,
             halted: None,
@@ -126,6 +129,8 @@ fn fold_event(entry: Option<RosterEntry>, event: &Event, recorded: &RecordedComm
                 Event::TickStarted(started) => {
                     entry.last_number = entry.last_number.max(started.number);
                     entry.last_started_at = entry.last_started_at.max(Some(started.started_at));
+                    let counted_at = cadence::counted_at(started.trigger, started.due_at, started.started_at);
+                    entry.last_counted_at = entry.last_counted_at.max(Some(counted_at));
                     if started.trigger != TickTrigger::External {
                         let (tick_id, started_at) = (started.tick_id.clone(), started.started_at);
                         entry.unfinished = Some(UnfinishedTick { tick_id, started_at });
@@ -187,6 +192,12 @@ impl Roster {
         // Those that never ran go first, as the old system's clients expect of it.
         due.sort_by_key(|(entry, since)| (entry.last_started_at.is_some(), *since));
         due
+    }
+
+    /// When somebody is due next, now or in the past if somebody is due already; `None` when nobody ever is.
+    pub fn next_due(&self, seed: u64) -> Option<Timestamp> {
+        let entries = self.entries().filter(|entry| entry.halted.is_none());
+        entries.map(|entry| entry.next_due(seed)).min()
     }
 
     /// Who has a tick that has not ended.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::{Delivery, LogError, RecordedCommit, StreamSeq, TickTrigger};
+use events::{Delivery, DueTick, LogError, RecordedCommit, StreamSeq, TickTrigger};
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -20,7 +20,7 @@ use crate::report::Who;
 use crate::roster::{Roster, RosterEntry};
 use crate::snapshot::{RosterLine, RosterSnapshot};
 use crate::stage::Stage;
-use crate::tick::{TickOrder, panic_text};
+use crate::tick::{TickOrder, panic_text, recover};
 
 /// Commits handed over at once.
 const BATCH_MAX: usize = 256;
@@ -38,6 +38,8 @@ pub(crate) enum RosterMsg {
     Due(Timestamp, RpcReplyPort<DueList>),
     /// From the handle: the orders for those meant. An answer is owed at once; none for an unknown persona.
     Select(Who, Timestamp, RpcReplyPort<Option<Vec<TickOrder>>>),
+    /// From the handle: when somebody is due next. An answer is owed at once.
+    NextDue(RpcReplyPort<Option<Timestamp>>),
     /// From whoever looks on. A snapshot is owed at once.
     Observe(RpcReplyPort<RosterSnapshot>),
 }
@@ -46,6 +48,8 @@ pub(crate) enum RosterMsg {
 #[derive(Debug, Default)]
 pub(crate) struct DueList {
     pub(crate) due: Vec<TickOrder>,
+    /// The same for the work queue.
+    pub(crate) offers: Vec<DueTick>,
     pub(crate) unfinished: Vec<TickOrder>,
 }
 
@@ -193,14 +197,41 @@ impl RosterState {
                 .into_iter()
                 .map(|(entry, since)| order(entry, since))
                 .collect(),
-            unfinished: self.roster.unfinished().map(|entry| order(entry, now)).collect(),
+            offers: self.offers(now),
+            unfinished: self.abandoned().map(|entry| order(entry, now)).collect(),
         }
+    }
+
+    /// What is due and not being lived, where runners share it.
+    fn offers(&self, now: Timestamp) -> Vec<DueTick> {
+        if !self.stage.shares_ticks() {
+            return Vec::new();
+        }
+        let due = self.roster.due(now, self.seed).into_iter();
+        due.map(|(entry, due_at)| DueTick {
+            persona_id: entry.description.persona_id.clone(),
+            number: entry.last_number + 1,
+            email: entry.description.email.clone(),
+            name: entry.description.name.clone(),
+            due_at,
+        })
+        .collect()
+    }
+
+    /// Whose tick nobody lives any more: alone on the log all that are unfinished, else those too old to be lived.
+    fn abandoned(&self) -> impl Iterator<Item = &RosterEntry> {
+        let is_abandoned = |entry: &&RosterEntry| {
+            let open = entry.unfinished.as_ref();
+            !self.stage.shares_ticks() || open.is_some_and(|open| recover::is_overdue(&self.stage, open))
+        };
+        self.roster.unfinished().filter(is_abandoned)
     }
 
     fn select(&self, who: &Who, now: Timestamp) -> Option<Vec<TickOrder>> {
         let by_hand = |entry: &RosterEntry| TickOrder::new(entry, TickTrigger::Manual, now);
         match who {
             Who::Due => Some(self.due(now).due),
+            Who::FirstDue => Some(self.due(now).due.into_iter().take(1).collect()),
             Who::All => Some(
                 self.roster
                     .entries()
@@ -285,6 +316,9 @@ impl Actor for RosterActor {
             }
             RosterMsg::Select(who, now, reply) => {
                 let _ = reply.send(state.select(&who, now));
+            }
+            RosterMsg::NextDue(reply) => {
+                let _ = reply.send(state.roster.next_due(state.seed));
             }
             RosterMsg::Observe(reply) => {
                 let _ = reply.send(state.snapshot());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use events::{DueTick, TickQueue};
 use futures::FutureExt as _;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio_util::sync::DropGuard;
@@ -112,6 +113,12 @@ impl SchedulerState {
         if !list.unfinished.is_empty() {
             self.args.cast.cast(CastMsg::Recover(list.unfinished));
         }
+        if let Some(queue) = &self.args.stage.queue {
+            if !self.is_paused() {
+                self.seen.armed += offer(queue.as_ref(), &list.offers).await;
+            }
+            return;
+        }
         let due = list.due.len() as u64;
         if !self.is_paused() && due > 0 && self.args.cast.cast(CastMsg::Due(list.due)) {
             self.seen.armed += due;
@@ -127,6 +134,17 @@ impl SchedulerState {
 
     fn is_paused(&self) -> bool {
         self.args.is_paused.load(Ordering::SeqCst)
+    }
+}
+
+/// Offers what is due to all runners; what does not get there is found again by the next look.
+async fn offer(queue: &dyn TickQueue, due: &[DueTick]) -> u64 {
+    match queue.offer(due).await {
+        Ok(offered) => offered,
+        Err(error) => {
+            tracing::warn!(%error, "what is due cannot be offered now; the next look tries again");
+            0
+        }
     }
 }
 

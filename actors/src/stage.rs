@@ -1,9 +1,10 @@
 //! What every actor and tick is handed: the ports, the settings, and what keeps track of running work.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use events::{Clock, EventLog, Ids};
+use events::{Clock, EventLog, Ids, TickQueue};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) struct Stage {
     // Dependencies.
     pub(crate) log: Arc<dyn EventLog>,
+    /// Where ticks are offered and taken, when runners share them.
+    pub(crate) queue: Option<Arc<dyn TickQueue>>,
     pub(crate) brains: Brains,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) http: reqwest::Client,
@@ -38,6 +41,8 @@ pub(crate) struct Stage {
     pub(crate) purse: Purse,
     /// How far the roster has read.
     pub(crate) read: ReadUpTo,
+    /// Whether a slow answer counts against a module.
+    pub(crate) rates_slowness: AtomicBool,
     // Running work.
     pub(crate) tracker: TaskTracker,
     /// Cancelled when no new work is taken any more.
@@ -51,6 +56,7 @@ impl Stage {
     pub(crate) fn new(
         settings: CastSettings,
         log: Arc<dyn EventLog>,
+        queue: Option<Arc<dyn TickQueue>>,
         brains: Brains,
         clock: Arc<dyn Clock>,
         ids: &dyn Ids,
@@ -58,10 +64,12 @@ impl Stage {
         Ok(Self {
             http: http_client(&settings.base_url, CONNECT_WITHIN)?,
             log,
+            queue,
             brains,
             clock,
             purse: Purse::new(settings.model.spend),
             read: ReadUpTo::default(),
+            rates_slowness: AtomicBool::new(true),
             settings,
             runner: ids.uuid().to_string(),
             tracker: TaskTracker::new(),
@@ -69,6 +77,11 @@ impl Stage {
             cut: CancellationToken::new(),
             progress: broadcast::Sender::new(PROGRESS_LINES_MAX),
         })
+    }
+
+    /// Whether other runners may live ticks of the same personas.
+    pub(crate) fn shares_ticks(&self) -> bool {
+        self.queue.is_some()
     }
 
     /// Tells whoever follows along; nobody may be there.

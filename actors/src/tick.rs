@@ -10,6 +10,7 @@ pub(crate) mod record;
 pub(crate) mod recover;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use events::{
@@ -22,6 +23,7 @@ use crate::attribution::Ledger;
 use crate::brain::{
     Brain, BrainIdentity, PastCall, PersonaView, RateStep, RatingDraft, TickView, ToolInfo, remember,
 };
+use crate::cadence;
 use crate::diary::Diary;
 use crate::digest::{ModuleDigest, digest};
 use crate::login::log_in;
@@ -46,6 +48,17 @@ pub(crate) struct TickOrder {
     pub(crate) trigger: TickTrigger,
     /// Since when it is due; by hand, when it was asked for.
     pub(crate) due_at: Timestamp,
+    /// Where it came from the work queue: which tick it is.
+    pub(crate) taken: Option<Taken>,
+}
+
+/// A tick that was taken from the work queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Whoever took it before is taken for dead.
+    pub(crate) was_taken_before: bool,
 }
 
 impl TickOrder {
@@ -59,6 +72,7 @@ impl TickOrder {
             name,
             trigger,
             due_at,
+            taken: None,
         }
     }
 
@@ -87,11 +101,13 @@ struct Facts {
     number: u64,
     seed: u64,
     started_at: Timestamp,
+    /// The instant it counts for, which is all the brain is told of the time.
+    present: Timestamp,
 }
 
 impl Facts {
     fn view<'a>(&'a self, tools: &'a [ToolInfo], past: &'a [PastCall], calls_left: u32) -> TickView<'a> {
-        let (tick_number, seed, started_at) = (self.number, self.seed, self.started_at);
+        let (tick_number, seed, started_at) = (self.number, self.seed, self.present);
         TickView {
             persona: &self.persona,
             tick_number,
@@ -138,6 +154,7 @@ pub(crate) async fn run(
     let mut report = match cut.run_until_cancelled(begin(stage, order, status)).await {
         None => order.report("stood-down", "the runner is stopping"),
         Some(Err(RecordError::Overtaken(reason))) => order.report("stood-down", reason),
+        Some(Err(error @ RecordError::Elsewhere)) => order.report("busy", error.to_string()),
         Some(Err(error @ RecordError::Log(_))) => order.report("failed", error.to_string()),
         Some(Ok(mut tick)) => Box::pin(tick.end_with_report(order, cut)).await,
     };
@@ -156,9 +173,12 @@ async fn begin<'a>(
     status: &'a watch::Sender<PersonaSnapshot>,
 ) -> Result<Tick<'a>, RecordError> {
     let stood_down = |reason: String| RecordError::Overtaken(reason);
-    let Some((entry, diary)) = recover::close_unfinished(stage, &order.persona_id).await? else {
+    let Some((entry, diary)) = recover::close_unfinished(stage, &order.persona_id, order.taken).await? else {
         return Err(stood_down("the persona is not enrolled any more".to_owned()));
     };
+    if order.taken.is_some_and(|taken| entry.last_number >= taken.number) {
+        return Err(stood_down("that tick has begun already".to_owned()));
+    }
     if order.trigger == TickTrigger::Schedule {
         // The roster that ordered this may lag behind the log; the subject itself does not.
         if let Some(reason) = &entry.halted {
@@ -172,6 +192,9 @@ async fn begin<'a>(
     let number = entry.last_number + 1;
     let tick_id = TickId::derived(&[order.persona_id.as_str(), &number.to_string()]);
     let brain = stage.brains.of(&who.email);
+    let started_at = stage.clock.now();
+    let known = diary.open().iter().map(|known| known.id.clone());
+    let ledger = Ledger::new(tick_id.clone(), known);
     let mut tick = Tick {
         stage,
         status,
@@ -189,10 +212,11 @@ async fn begin<'a>(
             diary,
             number,
             seed: stage.settings.seed,
-            started_at: stage.clock.now(),
+            started_at,
+            present: cadence::counted_at(order.trigger, order.due_at, started_at),
         },
         deadline: stage.clock.monotonic() + stage.settings.tick_deadline,
-        ledger: Ledger::new(tick_id.clone()),
+        ledger,
         conversation: Conversation::default(),
         spending: Spending::default(),
         recorder: Recorder::new(stage, order.persona_id.clone(), tick_id, entry.last_seq),
@@ -254,7 +278,7 @@ impl Tick<'_> {
             ),
             Some(Ok(finished)) => finished,
             Some(Err(RecordError::Overtaken(reason))) => ("stood-down".to_owned(), Some(reason), 0),
-            Some(Err(error @ RecordError::Log(_))) => ("failed".to_owned(), Some(error.to_string()), 0),
+            Some(Err(error)) => ("failed".to_owned(), Some(error.to_string()), 0),
         };
         TickReport {
             tick_id: Some(self.id.clone()),
@@ -286,7 +310,10 @@ impl Tick<'_> {
 
     /// The ratings of what was used, in the tick's own view of things, or why there are none.
     async fn rate(&mut self, session: &McpSession, ending: &Ending) -> Result<Vec<Event>, RecordError> {
-        let past = self.ledger.past();
+        let mut past = self.ledger.past();
+        if !self.stage.rates_slowness.load(Ordering::SeqCst) {
+            past.iter_mut().for_each(PastCall::forget_latency);
+        }
         let used = digest(&past);
         if used.is_empty() {
             return Ok(Vec::new());

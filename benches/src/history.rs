@@ -147,6 +147,7 @@ fn called(tick_id: &TickId, call_id: &CallId, index: u32, tool: &str) -> Event {
         tool: tool.to_owned(),
         module: "notes".to_owned(),
         input_hash: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned(),
+        act_hash: None,
         intent: Intent::Valid,
         mistake: None,
         retry_of: None,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,11 +25,15 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     async fn sleep(&self, duration: Duration);
 }
 
-/// The machine's clock, which can be set ahead to live virtual days: [`SystemClock::advance`].
+/// The machine's clock, which can be moved to live virtual days: [`SystemClock::set`] says where they begin,
+/// [`SystemClock::advance`] lets time pass that nobody waited for.
 #[derive(Debug)]
 pub struct SystemClock {
     started: std::time::Instant,
+    /// What [`Clock::now`] is ahead of the machine; behind it, when negative.
     ahead_us: AtomicI64,
+    /// What passed without being waited for.
+    skipped_us: AtomicU64,
 }
 
 impl SystemClock {
@@ -42,13 +46,35 @@ impl SystemClock {
         Self {
             started: std::time::Instant::now(),
             ahead_us: AtomicI64::new(0),
+            skipped_us: AtomicU64::new(0),
         }
     }
 
-    /// Moves [`Clock::now`] ahead by `by`, for all who share this clock. Waiting is not shortened.
+    /// Lets `by` pass at once, for all who share this clock: windows that count calls move on, what is kept for a
+    /// while runs out. Waiting is not shortened, and whatever is being timed meanwhile seems to take that much longer:
+    /// call this when nothing is.
     pub fn advance(&self, by: Duration) {
         let by_us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
         self.ahead_us.fetch_add(by_us, Ordering::SeqCst);
+        self.skipped_us.fetch_add(by_us.unsigned_abs(), Ordering::SeqCst);
+    }
+
+    /// Lets the time until `at` pass at once; nothing happens when that is over already.
+    pub fn advance_to(&self, at: Timestamp) {
+        if let Ok(by) = Duration::try_from(at.duration_since(self.now())) {
+            self.advance(by);
+        }
+    }
+
+    /// Makes it `at` now, earlier or later. No time passes by that: [`Clock::monotonic`] notices nothing.
+    pub fn set(&self, at: Timestamp) {
+        let by_us = i64::try_from(at.duration_since(self.now()).as_micros()).unwrap_or(i64::MAX);
+        self.ahead_us.fetch_add(by_us, Ordering::SeqCst);
+    }
+
+    /// How far [`Clock::now`] is ahead of the machine; negative when it is behind.
+    pub fn ahead(&self) -> SignedDuration {
+        SignedDuration::from_micros(self.ahead_us.load(Ordering::SeqCst))
     }
 }
 
@@ -65,12 +91,13 @@ impl Clock for SystemClock {
         reason = "the one place that reads the machine's clock"
     )]
     fn now(&self) -> Timestamp {
-        let ahead = SignedDuration::from_micros(self.ahead_us.load(Ordering::SeqCst));
-        Timestamp::now().saturating_add(ahead).unwrap_or(Timestamp::MAX)
+        Timestamp::now()
+            .saturating_add(self.ahead())
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn monotonic(&self) -> Duration {
-        self.started.elapsed()
+        self.started.elapsed() + Duration::from_micros(self.skipped_us.load(Ordering::SeqCst))
     }
 
     #[expect(
@@ -222,6 +249,21 @@ mod tests {
         };
         tokio::join!(sleep, mover);
         assert_eq!(clock.monotonic(), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn time_that_is_let_pass_counts_for_everybody_and_time_that_is_set_passes_for_nobody() {
+        let clock = SystemClock::new();
+        let monday: Timestamp = "2026-01-05T00:00:00Z".parse().unwrap();
+        let before = clock.monotonic();
+        clock.set(monday);
+        assert!(clock.now() >= monday && clock.now() < monday + SignedDuration::from_hours(1));
+        assert!(clock.monotonic() < before + Duration::from_hours(1));
+        let tuesday = monday + SignedDuration::from_hours(24);
+        clock.advance_to(tuesday);
+        clock.advance_to(monday);
+        assert!(clock.now() >= tuesday);
+        assert!(clock.monotonic() >= before + Duration::from_hours(23));
     }
 
     #[test]

@@ -94,7 +94,7 @@ event_types! {
     /// A tick began; written before anything else in it.
     TickStarted v 1;
     /// A tool call is about to be sent.
-    ToolCalled v 1;
+    ToolCalled v 2;
     /// The call with that id succeeded.
     ToolReturned v 1;
     /// The call with that id failed.
@@ -282,6 +282,10 @@ pub struct ToolCalled {
     pub module: String,
     /// SHA-256 of the canonical arguments, lower-case hexadecimal.
     pub input_hash: String,
+    /// The same of the arguments with each id replaced by where the persona saw it first in this tick. Two runs that
+    /// did the same to things whose ids the app made up anew have the same; an external runner has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act_hash: Option<String>,
     /// What the call is meant to be.
     pub intent: Intent,
     /// Which mistake or edge class, when it is meant to be one.

@@ -21,6 +21,7 @@ mod import;
 mod read;
 mod repeat;
 mod telemetry;
+mod ticks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ use crate::subject::Subject;
 
 pub use fitness::{Durability, ServerReport, VERSION_FLOOR, version_is_at_least_floor};
 pub use import::{Imported, Importer};
+pub use ticks::{JetStreamTicks, TICKS_STREAM_NAME};
 
 /// The stream's name.
 pub const STREAM_NAME: &str = "DRAMATIS";
@@ -108,6 +110,14 @@ impl JetStreamLog {
             context,
             stream,
         })
+    }
+
+    /// The work queue on the same server. A tick that was taken and not kept for `kept_for` is handed to another runner.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    pub async fn ticks(&self, kept_for: Duration) -> Result<JetStreamTicks, LogError> {
+        JetStreamTicks::open(self.client.clone(), &self.settings, kept_for).await
     }
 }
 

@@ -31,6 +31,7 @@ mod seal;
 mod stored;
 mod subject;
 pub mod testing;
+mod ticks;
 mod upcast;
 
 pub use canonical::input_hash;
@@ -47,8 +48,8 @@ pub use ids::{
     SpaceId, TickId, UserId,
 };
 pub use jetstream::{
-    Durability, Imported, Importer, JetStreamLog, JetStreamSettings, STREAM_NAME, ServerReport,
-    VERSION_FLOOR, version_is_at_least_floor,
+    Durability, Imported, Importer, JetStreamLog, JetStreamSettings, JetStreamTicks, STREAM_NAME,
+    ServerReport, TICKS_STREAM_NAME, VERSION_FLOOR, version_is_at_least_floor,
 };
 pub use log::{
     Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity,
@@ -57,3 +58,4 @@ pub use log::{
 pub use memory::{MemoryLog, MemoryMessage};
 pub use seal::{InvalidSeal, Seal, SubjectTag};
 pub use subject::{Subject, SubjectError};
+pub use ticks::{Claim, DueTick, TakenTick, TickQueue};

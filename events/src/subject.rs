@@ -19,6 +19,14 @@ pub(crate) const STREAM_SUBJECTS: [&str; 4] = [
 /// Where persona and session commits are repeated for live dashboards. Records are not.
 pub(crate) const LIVE_PREFIX: &str = "dramatis.live";
 
+/// The subjects of the work queue.
+pub(crate) const TICK_SUBJECTS: &str = "dramatis.tick.*";
+
+/// Where a persona's due tick is offered.
+pub(crate) fn tick_subject(persona_id: &PersonaId) -> String {
+    format!("dramatis.tick.{}", encode_token(persona_id.as_str()))
+}
+
 /// What a commit is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {

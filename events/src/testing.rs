@@ -113,6 +113,7 @@ pub fn samples() -> Vec<Event> {
             tool: "todo.create".to_owned(),
             module: "todo".to_owned(),
             input_hash: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned(),
+            act_hash: Some("44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned()),
             intent: Intent::Mistake,
             mistake: Some("missing-required".to_owned()),
             retry_of: None,

@@ -27,6 +27,8 @@ pub(crate) const UPCASTERS: &[Upcaster] = &[
     only_more("Rated", 1),
     // When a deferred tick's persona is due again is new, and two outcomes are.
     only_more("TickFinished", 1),
+    // The hash that knows no ids is new.
+    only_more("ToolCalled", 1),
 ];
 
 /// A step to a version that only added what may be absent.

@@ -19,6 +19,7 @@ use crate::commands::parked::ParkedCommand;
 use crate::commands::personas::PersonasCommand;
 use crate::commands::policy::PolicyCommand;
 use crate::commands::rebuild::RebuildArgs;
+use crate::commands::runner::RunnerArgs;
 use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
@@ -26,7 +27,7 @@ use crate::commands::top::TopArgs;
 use crate::commands::vault::VaultCommand;
 use crate::commands::{
     accounts, audit, bridge, cleanup, config, demo, doctor, events as log_events, mark, mounts, parked,
-    personas, policy, rebuild, seed, tick, token, top, up, vault, verify,
+    personas, policy, rebuild, runner, seed, tick, token, top, up, vault, verify,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -48,6 +49,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Run every role in one process
     Up(HouseFlags),
+    /// Run a runner alone, which lives due ticks together with the others of its log
+    Runner(RunnerArgs),
     /// Start everything, let all ten personas live a day through the real gateway, and report it
     Demo(DemoArgs),
     /// Create or update every catalog persona on a running server
@@ -112,7 +115,7 @@ enum Command {
 impl Command {
     fn wants_json(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Accounts(_) | Self::Mcp(_) => false,
+            Self::Up(_) | Self::Runner(_) | Self::Accounts(_) | Self::Mcp(_) => false,
             Self::Demo(args) => args.json,
             Self::Seed(args) => args.api.json,
             Self::Cleanup(args) => args.api.json,
@@ -137,6 +140,7 @@ impl Command {
     fn house_flags(&self) -> Option<&HouseFlags> {
         match self {
             Self::Up(flags) => Some(flags),
+            Self::Runner(args) => Some(&args.house),
             Self::Demo(args) => Some(&args.house),
             _ => None,
         }
@@ -144,7 +148,7 @@ impl Command {
 
     /// What is worth logging unless `RUST_LOG` says otherwise: a server tells its life, a command only its troubles.
     fn log_level(&self) -> &'static str {
-        if matches!(self, Self::Up(_)) {
+        if matches!(self, Self::Up(_) | Self::Runner(_)) {
             "info"
         } else {
             "warn"
@@ -171,6 +175,7 @@ impl Cli {
         let out = &mut out;
         match self.command {
             Command::Up(_) => up::run(&settings, clock, out).await,
+            Command::Runner(args) => runner::run(&args, &settings, clock).await,
             Command::Demo(args) => demo::run(&args, settings, clock, out).await,
             Command::Seed(args) => {
                 let api = ApiClient::connect(&args.api, &settings)?;

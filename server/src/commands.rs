@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod behaviour;
 pub(crate) mod bridge;
 pub(crate) mod cleanup;
 pub(crate) mod config;
@@ -15,6 +16,7 @@ pub(crate) mod parked;
 pub(crate) mod personas;
 pub(crate) mod policy;
 pub(crate) mod rebuild;
+pub(crate) mod runner;
 pub(crate) mod seed;
 pub(crate) mod tick;
 pub(crate) mod token;

@@ -201,6 +201,8 @@ pub(crate) struct Config {
     pub(crate) kek_older: Option<SecretString>,
     /// In which form encrypted fields are written.
     pub(crate) field_encryption: FieldEncryptionKey,
+    /// Shares due ticks with other runners over the work queue; without it, where `nats` is a server that others use too.
+    pub(crate) share_ticks: Option<bool>,
     /// Personas acting at once.
     pub(crate) concurrency: usize,
     /// How often the scheduler looks for who is due.
@@ -277,6 +279,7 @@ impl Default for Config {
             kek_older_files: Vec::new(),
             kek_older: None,
             field_encryption: FieldEncryptionKey::Bound,
+            share_ticks: None,
             concurrency: 2,
             tick_interval_ms: 60_000,
             tick_deadline_ms: 10 * 60_000,

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Clock as _, EventLog, Ids, SystemClock, SystemIds};
+use events::{Clock as _, Ids, SystemClock, SystemIds};
 use gateway::Gateway;
 use projections::Projector;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -21,7 +21,10 @@ use crate::lifecycle::{Lifecycle, TaskKind};
 use crate::nats_child::NatsChild;
 use crate::run_file::{FolderLock, RunFile};
 
-pub(crate) use rooms::{open_identity, open_log, open_tables, policy_mode, policy_rules, read_policy};
+pub(crate) use rooms::{
+    open_identity, open_log, open_log_and_queue, open_tables, policy_mode, policy_rules, read_policy,
+    start_cast,
+};
 pub(crate) use signals::Signals;
 
 /// The account that `dramatis token` speaks for unless told otherwise. It has no password anybody knows.
@@ -67,9 +70,7 @@ impl House {
     pub(crate) async fn start(config: &Config, clock: Arc<SystemClock>) -> Result<Self, CommandError> {
         let lock = FolderLock::take(&config.data)?;
         let listener = rooms::listen(config.listen).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| CommandError::Failed(error.to_string()))?;
+        let address = listener.local_addr().map_err(failed)?;
         let public_url = config
             .public_url
             .clone()
@@ -86,7 +87,7 @@ impl House {
             lifecycle.spawn(TaskKind::NatsChild, child.supervise(stops.nats.clone()));
             url
         };
-        let log: Arc<dyn EventLog> = Arc::new(open_log(config, &nats).await?);
+        let (log, queue) = rooms::open_log_and_queue(config, &nats).await?;
         let identity = open_identity(config, &public_url, clock.clone(), ids.clone()).await?;
         rooms::trust_issuers(config, &public_url, &identity)?;
         let tables = rooms::open_tables(config).await?;
@@ -109,7 +110,8 @@ impl House {
         )
         .map_err(failed)?;
         gateway.mounts_settled(MOUNTS_SETTLE).await;
-        let cast = rooms::start_cast(config, address, log.clone(), clock.clone(), ids.clone()).await?;
+        let own = format!("http://{address}");
+        let cast = rooms::start_cast(config, own, log.clone(), queue, clock.clone(), ids.clone()).await?;
         let (spent, stop_http) = (cast.clone(), stops.http.clone());
         lifecycle.spawn(TaskKind::CastWatch, async move {
             tokio::select! {
@@ -163,7 +165,7 @@ impl House {
             stops,
             _lock: lock,
         };
-        house.write_run_file(0)?;
+        house.write_run_file()?;
         health.set_ready();
         Ok(house)
     }
@@ -172,13 +174,13 @@ impl House {
     ///
     /// # Errors
     /// [`CommandError::Failed`] when the data folder cannot be written to.
-    pub(crate) fn write_run_file(&self, ahead_ms: u64) -> Result<(), CommandError> {
+    pub(crate) fn write_run_file(&self) -> Result<(), CommandError> {
         let run = RunFile {
             pid: std::process::id(),
             api: format!("http://{}", self.address),
             nats: self.nats.expose_secret().to_owned(),
             started_at: self.clock.now(),
-            ahead_ms,
+            ahead_ms: i64::try_from(self.clock.ahead().as_millis()).unwrap_or(i64::MAX),
         };
         run.write(&self.config.data)
     }

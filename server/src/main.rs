@@ -21,6 +21,7 @@ mod output;
 mod progress;
 mod report;
 mod run_file;
+mod virtual_days;
 
 use std::process::ExitCode;
 

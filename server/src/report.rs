@@ -8,6 +8,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use actors::BehaviourDigest;
 use events::StreamSeq;
 use projections::{CallAgreement, DayReport, PersonaDay, TableCounts};
 use serde::Serialize;
@@ -42,6 +43,9 @@ pub(crate) struct MorningReport {
     pub(crate) took_ms: u64,
     /// Days that were lived.
     pub(crate) days: u32,
+    /// What all personas in the log did, as one number: the same for the same seed in any fresh folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) behaviour: Option<BehaviourDigest>,
 }
 
 /// What the log holds, counted event by event up to [`LogCounts::last_seq`].
@@ -104,6 +108,7 @@ impl MorningReport {
             places,
             took_ms,
             days,
+            behaviour: None,
         }
     }
 
@@ -111,6 +116,13 @@ impl MorningReport {
     #[must_use]
     pub(crate) fn with_calls(mut self, calls: &CallAgreement) -> Self {
         self.agreement.push(Agreement::of_calls(calls));
+        self
+    }
+
+    /// The same report with what they did as one number.
+    #[must_use]
+    pub(crate) fn with_behaviour(mut self, behaviour: BehaviourDigest) -> Self {
+        self.behaviour = Some(behaviour);
         self
     }
 

@@ -22,8 +22,8 @@ pub(crate) struct RunFile {
     pub(crate) nats: String,
     /// When it began.
     pub(crate) started_at: Timestamp,
-    /// How far its clock is ahead of the machine's, after living virtual days.
-    pub(crate) ahead_ms: u64,
+    /// How far its clock is ahead of the machine's while it lives virtual days and after; behind it, when negative.
+    pub(crate) ahead_ms: i64,
 }
 
 impl RunFile {

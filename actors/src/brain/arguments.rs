@@ -208,7 +208,7 @@ impl<I: IdSource> Writer<'_, I> {
 }
 
 /// Whether a property names an object by id: `id`, `habitId`, `habit_id`.
-pub(super) fn is_id(field: &str) -> bool {
+pub(crate) fn is_id(field: &str) -> bool {
     field == "id" || field.ends_with("Id") || field.ends_with("_id")
 }
 

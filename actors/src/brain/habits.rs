@@ -126,6 +126,9 @@ pub(super) fn plan(modules: &[String], resumed: Option<&str>, temper: &Temper, o
             plan
         })
         .collect();
+    if temper.is_parallel {
+        look_around_at_once(&mut routines);
+    }
     let mut plan = Plan::new();
     let Some(forget_chance) = temper.hops else {
         plan.extend(routines.into_iter().flatten());
@@ -145,6 +148,23 @@ pub(super) fn plan(modules: &[String], resumed: Option<&str>, temper: &Temper, o
     plan
 }
 
+/// Looks around in the first two modules together, where both begin with that.
+fn look_around_at_once(routines: &mut [Plan]) {
+    let [first, second, ..] = routines else {
+        return;
+    };
+    let begins = |plan: &Plan| {
+        plan.front()
+            .is_some_and(|batch| batch.iter().all(|goal| goal.act == Act::Browse))
+    };
+    if begins(first)
+        && begins(second)
+        && let (Some(here), Some(there)) = (first.front_mut(), second.pop_front())
+    {
+        here.extend(there);
+    }
+}
+
 /// One module's habit.
 fn routine(module: &str, temper: &Temper, dice: &mut Dice) -> Plan {
     let goal = |act| Goal {
@@ -162,7 +182,12 @@ fn routine(module: &str, temper: &Temper, dice: &mut Dice) -> Plan {
         0
     };
     for (act, count) in [(Act::Create, creations), (Act::Look, 1), (Act::Change, changes)] {
-        let at_once = if temper.is_parallel { 2 } else { 1 };
+        // Never two creations: which of them the app takes first is chance, and shows in every list from then on.
+        let at_once = if temper.is_parallel && act != Act::Create {
+            2
+        } else {
+            1
+        };
         let mut left = count;
         while left > 0 {
             plan.push_back((0..left.min(at_once)).map(|_| goal(act)).collect());

@@ -105,11 +105,12 @@ impl Tick<'_> {
     /// when the time ran out first; the calls in flight are settled as unanswered then.
     async fn send(&mut self, session: &McpSession, calls: Vec<PlannedCall>) -> Result<bool, RecordError> {
         let now = self.stage.clock.now();
+        let sights = self.ledger.sights();
         let (mut called, mut outgoing) = (Vec::new(), Vec::new());
         for call in calls {
             let (tool, arguments) = (call.tool.clone(), object(&call.arguments));
             let unsent = call.unsent.clone();
-            let (call_id, event) = self.ledger.plan(call, now);
+            let (call_id, event) = self.ledger.plan(call, &sights, now);
             called.push(event);
             outgoing.push((call_id, tool, arguments, unsent));
         }

@@ -23,6 +23,9 @@ pub(crate) enum RecordError {
     /// Somebody else owns the persona now, or it is gone. Not a failure: stand down.
     #[error("{0}")]
     Overtaken(String),
+    /// The persona acts now, where other runners share its ticks.
+    #[error("another runner lives a tick of it")]
+    Elsewhere,
     /// The log cannot be written.
     #[error("the log cannot be written: {0}")]
     Log(String),

@@ -66,6 +66,47 @@ impl EventLog for Contested {
     }
 }
 
+/// A log that takes nothing while it is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Losable {
+    pub(crate) log: MemoryLog,
+    pub(crate) is_lost: AtomicBool,
+}
+
+#[async_trait]
+impl EventLog for Losable {
+    async fn append(
+        &self,
+        commit: &Commit,
+        expected: ExpectedSeq,
+    ) -> Result<Result<Appended, Rejection>, LogError> {
+        if self.is_lost.load(Ordering::SeqCst) {
+            return Err(LogError::Unavailable("it is lost".to_owned()));
+        }
+        self.log.append(commit, expected).await
+    }
+
+    async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
+        self.log.last(subject).await
+    }
+
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.log.read_subject(subject).await
+    }
+
+    async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
+        self.log.follow(after).await
+    }
+
+    async fn at(&self, seq: StreamSeq) -> Result<Option<Delivery>, LogError> {
+        self.log.at(seq).await
+    }
+
+    async fn state(&self) -> Result<LogState, LogError> {
+        self.log.state().await
+    }
+}
+
 #[async_trait]
 impl EventLog for Unfollowable {
     async fn append(

@@ -10,4 +10,5 @@ mod logs;
 mod models;
 mod money;
 mod scripted;
+mod sharing;
 mod ticks;

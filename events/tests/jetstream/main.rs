@@ -14,6 +14,7 @@ mod fitness;
 mod follow;
 mod import;
 mod proxy;
+mod ticks;
 
 use std::time::Duration;
 

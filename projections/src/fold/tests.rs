@@ -37,6 +37,7 @@ fn called(tick: &str, call: &str, index: u32) -> Event {
         tool: "todo.create".to_owned(),
         module: "todo".to_owned(),
         input_hash: "00".to_owned(),
+        act_hash: None,
         intent: Intent::Valid,
         mistake: None,
         retry_of: None,

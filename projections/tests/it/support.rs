@@ -227,6 +227,7 @@ pub fn call(tick: &str, call: &str, index: u32, tool: &str) -> ToolCalled {
         tool: tool.to_owned(),
         module: tool.split('.').next().unwrap_or_default().to_owned(),
         input_hash: "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a".to_owned(),
+        act_hash: None,
         intent: Intent::Valid,
         mistake: None,
         retry_of: None,

@@ -7,6 +7,7 @@ use events::{SystemClock, SystemIds, UserId};
 use gateway::{EncryptionFinding, RegistryFile, audit_encryption};
 use projections::CallAgreement;
 
+use crate::commands::behaviour;
 use crate::config::Config;
 use crate::exit::CommandError;
 use crate::house::{open_identity, open_tables};
@@ -33,6 +34,12 @@ pub(crate) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// What each persona decided and what came of it, as one number: the same for the same seed in any fresh folder
+    Behaviour {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show sensitive acts on accounts and keys, the latest first
     Acts {
         /// Of the account with this id
@@ -50,7 +57,10 @@ pub(crate) enum AuditCommand {
 impl AuditCommand {
     pub(crate) fn wants_json(&self) -> bool {
         match self {
-            Self::Calls { json } | Self::Encryption { json, .. } | Self::Acts { json, .. } => *json,
+            Self::Calls { json }
+            | Self::Behaviour { json }
+            | Self::Encryption { json, .. }
+            | Self::Acts { json, .. } => *json,
         }
     }
 }
@@ -68,6 +78,7 @@ pub(crate) async fn run(
 ) -> Result<(), CommandError> {
     match command {
         AuditCommand::Calls { .. } => calls(config, out).await,
+        AuditCommand::Behaviour { .. } => behaviour::run(config, clock, out).await,
         AuditCommand::Encryption { registry, .. } => encryption(registry.as_deref(), out),
         AuditCommand::Acts { user, limit, .. } => acts(user.as_deref(), *limit, config, clock, out).await,
     }

@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{TickReport, Who};
+use actors::{Behaviour, BehaviourDigest, TickReport, Who};
 use catalog::{Catalog, Persona};
 use events::{Cadence, Clock as _, Delivery, Event, LogError, StreamSeq, SystemClock, read_to_end};
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_client::ApiClient;
@@ -18,8 +19,8 @@ use crate::house::House;
 use crate::output::{Format, Out};
 use crate::progress::{Steps, TickDisplay};
 use crate::report::{LogCounts, MorningReport, Places};
+use crate::virtual_days;
 
-const HOUR: Duration = Duration::from_hours(1);
 /// Virtual days one run may live; a year of hourly ticks is a soak test, not a demo.
 const DAYS_MAX: u32 = 60;
 /// How long the tables may take to catch up with the log.
@@ -33,7 +34,8 @@ pub(crate) struct DemoArgs {
     /// Keep serving when the day is over
     #[arg(long)]
     keep: bool,
-    /// Live this many virtual days, each persona by its own cadence, instead of one tick each
+    /// Live this many virtual days, each persona by its own cadence, instead of one tick each; in a fresh folder they
+    /// begin on Monday, 5 January 2026, else where the log ends
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
     days: Option<u32>,
     /// The report as JSON
@@ -57,22 +59,20 @@ pub(crate) async fn run(
         tracing::warn!(address = %config.listen, "the usual address is in use; taking a free port");
         config.listen.set_port(0);
     }
-    let started = clock.monotonic();
-    let house = House::start(&config, clock.clone()).await?;
+    // Its own, so that virtual days do not count as waiting.
+    let watch = Arc::new(SystemClock::new());
+    let house = House::start(&config, clock).await?;
     house
         .run_while(async |house: &House| {
-            let day = live(args, house).await?;
-            let report = report(
-                args,
-                house,
-                &config,
-                &day,
-                clock.monotonic().saturating_sub(started),
-            )
-            .await?;
+            let day = live(args, house, watch.clone()).await?;
+            let report = report(args, house, &config, &day, watch.monotonic()).await?;
             match out.format() {
                 Format::Json => out.json(&report)?,
-                Format::Text => out.text(report.text(out.width(), out.paint()))?,
+                Format::Text => {
+                    let behaviour = report.behaviour.as_ref().map(|behaviour| &behaviour.digest);
+                    let digest = behaviour.map_or_else(String::new, |digest| format!("behaviour {digest}\n"));
+                    out.text(report.text(out.width(), out.paint()) + &digest)?;
+                }
             }
             judge(&day.ticks, &report)?;
             if args.keep {
@@ -127,9 +127,13 @@ fn judge(ticks: &[TickReport], report: &MorningReport) -> Result<(), CommandErro
     ))
 }
 
-async fn live(args: &DemoArgs, house: &House) -> Result<Day, CommandError> {
+async fn live(args: &DemoArgs, house: &House, watch: Arc<SystemClock>) -> Result<Day, CommandError> {
     let app = &house.app;
     let since = app.log.state().await?.last_seq;
+    if args.days.is_some() {
+        virtual_days::begin(app).await?;
+        house.write_run_file()?;
+    }
     let catalog = Catalog::parse(
         "personas.json",
         Catalog::embedded_text(),
@@ -146,12 +150,15 @@ async fn live(args: &DemoArgs, house: &House) -> Result<Day, CommandError> {
     )
     .await?;
     seeded.into_result()?;
-    let display = TickDisplay::on_stderr(ticks_expected(&catalog, args.days), house.clock.clone());
+    let display = TickDisplay::on_stderr(ticks_expected(&catalog, args.days), watch);
     let done = CancellationToken::new();
     let acting = async {
         let ticks = match args.days {
             None => tick(house, Who::All).await,
-            Some(days) => live_days(house, days).await,
+            Some(days) => {
+                let time = SignedDuration::from_hours(24 * i64::from(days));
+                virtual_days::live(app, time, || house.write_run_file()).await
+            }
         };
         done.cancel();
         ticks
@@ -171,19 +178,6 @@ fn ticks_expected(catalog: &Catalog, days: Option<u32>) -> u64 {
         Cadence::Weekdays => 5,
     };
     (catalog.personas.iter().map(a_week).sum::<u64>() * u64::from(days)).div_ceil(7)
-}
-
-/// Lives `days` virtual days hour by hour: whoever is due by then acts.
-async fn live_days(house: &House, days: u32) -> Result<Vec<TickReport>, CommandError> {
-    let mut ticks = Vec::new();
-    let mut ahead_ms = 0;
-    for _ in 0..days * 24 {
-        ticks.extend(tick(house, Who::Due).await?);
-        house.clock.advance(HOUR);
-        ahead_ms += 3_600_000;
-        house.write_run_file(ahead_ms)?;
-    }
-    Ok(ticks)
 }
 
 async fn tick(house: &House, who: Who) -> Result<Vec<TickReport>, CommandError> {
@@ -225,15 +219,12 @@ async fn report(
     let report = app.tables.report(day.since).await?;
     let counts = app.tables.counts().await?;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Ok(MorningReport::new(
-        report,
-        counts,
-        count_log(house).await?,
-        places,
-        took_ms,
-        args.days.unwrap_or(1),
+    let (log, behaviour) = count_log(house).await?;
+    Ok(
+        MorningReport::new(report, counts, log, places, took_ms, args.days.unwrap_or(1))
+            .with_calls(&app.tables.call_agreement().await?)
+            .with_behaviour(behaviour),
     )
-    .with_calls(&app.tables.call_agreement().await?))
 }
 
 /// Where this house would be found again: a port that was picked for this run alone says nothing of the next.
@@ -246,8 +237,9 @@ fn usual_address(config: &Config, house: &House) -> SocketAddr {
 }
 
 /// Counts every event of the log, independently of the tables.
-async fn count_log(house: &House) -> Result<LogCounts, CommandError> {
+async fn count_log(house: &House) -> Result<(LogCounts, BehaviourDigest), CommandError> {
     let (mut counts, mut personas) = (LogCounts::default(), BTreeSet::new());
+    let mut behaviour = Behaviour::default();
     let read = read_to_end(
         &*house.app.log,
         StreamSeq::ZERO,
@@ -255,6 +247,7 @@ async fn count_log(house: &House) -> Result<LogCounts, CommandError> {
             counts.commits += 1;
             counts.last_seq = delivery.seq();
             if let Delivery::Commit(recorded) = delivery {
+                behaviour.fold(&recorded);
                 for (_, event) in recorded.events() {
                     match event {
                         Event::PersonaEnrolled(enrolled) => {
@@ -276,5 +269,5 @@ async fn count_log(house: &House) -> Result<LogCounts, CommandError> {
     );
     read.await?;
     counts.personas = personas.len() as u64;
-    Ok(counts)
+    Ok((counts, behaviour.digest()))
 }

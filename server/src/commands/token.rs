@@ -1,9 +1,9 @@
 //! `dramatis token`: a token for an account of this machine's own issuer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use events::{SystemClock, SystemIds};
+use events::{Clock as _, SystemClock, SystemIds};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -49,7 +49,8 @@ pub(crate) async fn run(
     let running = RunFile::find(config);
     if let Some(run) = &running {
         // The server may have lived virtual days; its tokens are judged by its clock.
-        clock.advance(Duration::from_millis(run.ahead_ms));
+        let ahead = SignedDuration::from_millis(run.ahead_ms);
+        clock.set(clock.now().saturating_add(ahead).unwrap_or(Timestamp::MAX));
     }
     let api = running.map_or_else(|| format!("http://{}", config.listen), |run| run.api);
     let public_url = config.public_url.clone().unwrap_or(api);

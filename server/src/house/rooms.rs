@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use actors::{Cast, CastHandle, CastSettings};
 use axum::serve::{ListenerExt as _, TapIo};
-use events::{Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock};
+use events::{
+    Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock, TickQueue,
+};
 use gateway::field_crypto::FieldForm;
 use gateway::{GatewaySettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
 use identity::{
@@ -29,6 +31,8 @@ use crate::lifecycle::{Lifecycle, TaskKind};
 
 /// Bytes of an MCP request: the longest note, JSON-escaped, with room to spare.
 const MCP_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a tick stays with a runner that says nothing of it.
+const TICK_KEPT_FOR: Duration = Duration::from_secs(30);
 /// How long nats-server's monitoring page may take.
 const MONITOR_WITHIN: Duration = Duration::from_secs(5);
 
@@ -200,16 +204,38 @@ pub(super) fn trust_issuers(
         .map_err(|error| CommandError::Usage(error.to_string()))
 }
 
-pub(super) async fn start_cast(
+/// The log, and the work queue where the settings share ticks.
+///
+/// # Errors
+/// [`CommandError::Unavailable`] with how to mend it.
+pub(crate) async fn open_log_and_queue(
     config: &Config,
-    address: SocketAddr,
+    nats: &SecretString,
+) -> Result<(Arc<dyn EventLog>, Option<Arc<dyn TickQueue>>), CommandError> {
+    let log = open_log(config, nats).await?;
+    if !config.share_ticks.unwrap_or(config.nats.is_some()) {
+        return Ok((Arc::new(log), None));
+    }
+    let queue = log.ticks(TICK_KEPT_FOR).await;
+    let queue = queue.map_err(|error| CommandError::Unavailable(format!("the work queue: {error}")))?;
+    Ok((Arc::new(log), Some(Arc::new(queue))))
+}
+
+/// Starts the cast, whose personas come in at `base_url`.
+///
+/// # Errors
+/// [`CommandError::Usage`] for brains that cannot be meant, [`CommandError::Failed`] when it cannot be started.
+pub(crate) async fn start_cast(
+    config: &Config,
+    base_url: String,
     log: Arc<dyn EventLog>,
+    queue: Option<Arc<dyn TickQueue>>,
     clock: Arc<SystemClock>,
     ids: Arc<dyn Ids>,
 ) -> Result<CastHandle, CommandError> {
     let brains = brains::of(config)?;
     let settings = CastSettings {
-        base_url: format!("http://{address}"),
+        base_url,
         seed_secret: config.seed_secret.clone(),
         concurrency: config.concurrency,
         tick_interval: Duration::from_millis(config.tick_interval_ms),
@@ -221,7 +247,7 @@ pub(super) async fn start_cast(
         restarts_max: 3,
         restart_window: Duration::from_mins(1),
     };
-    Cast::start(settings, log, brains, clock, ids)
+    Cast::start_sharing(settings, log, queue, brains, clock, ids)
         .await
         .map_err(failed)
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod dashboard;
+mod days;
 mod erasures;
 mod external;
 mod house;

@@ -36,6 +36,7 @@ fn called() -> Event {
         tool: "todo.create".to_owned(),
         module: "todo".to_owned(),
         input_hash: String::new(),
+        act_hash: None,
         intent: events::Intent::Valid,
         mistake: None,
         retry_of: None,

@@ -167,7 +167,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The attempt as it is, or, for a newcomer now and then, with a slip; sent twice, it is two.
+    /// The attempt as it is, or, for a newcomer now and then, with a slip; what is sent twice comes again right after.
     fn slipped(&mut self, mut attempt: Attempt) -> Vec<Attempt> {
         let mut dice = self.origin.dice(&format!("slip {}", attempt.number));
         if !dice.chance(self.temper.mistake_chance) {
@@ -191,10 +191,10 @@ impl<'a> Machine<'a> {
         attempt.slip = Some(slip.mistake);
         attempt.slip_fields = slip.fields;
         if slip.mistake == Mistake::DoubleSubmit {
-            vec![meant, attempt]
-        } else {
-            vec![attempt]
+            self.retries.push_back(attempt);
+            return vec![meant];
         }
+        vec![attempt]
     }
 }
 

@@ -180,6 +180,7 @@ fn called(action: &Action, now: Timestamp) -> Event {
         tool: action.tool.clone(),
         module: module_of(&action.tool).to_owned(),
         input_hash: action.input_hash.clone(),
+        act_hash: None,
         intent: Intent::Valid,
         mistake: None,
         retry_of: None,
