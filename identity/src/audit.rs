@@ -73,6 +73,16 @@ text_enum! {
         GrantRefused = "grant.refused",
         /// A data key was revoked.
         GrantRevoked = "grant.revoked",
+        /// A space for several was made.
+        SpaceMade = "space.made",
+        /// Somebody was invited into a space; whom, is not on record.
+        SpaceInvited = "space.invited",
+        /// An invited account joined a space.
+        SpaceJoined = "space.joined",
+        /// A member got another role in a space.
+        SpaceRoleChanged = "space.role-changed",
+        /// A member left a space, or was taken out of it.
+        SpaceLeft = "space.left",
     }
 }
 
@@ -97,6 +107,14 @@ impl<'a> Deed<'a> {
             user: Some(user),
             by: Some(user),
             detail: None,
+        }
+    }
+
+    /// What one account did about another, or about itself.
+    pub(crate) fn about(act: Act, user: &'a UserId, by: &'a UserId) -> Self {
+        Self {
+            by: Some(by),
+            ..Self::own(act, user)
         }
     }
 

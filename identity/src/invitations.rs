@@ -7,6 +7,7 @@ use events::{InvitationId, SpaceId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 
+use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
 use crate::memberships::{self, Membership};
 use crate::registration::{check_email, normalized_email, refuse_unless};
@@ -151,6 +152,8 @@ impl Identity {
                 max: OPEN_MAX,
             });
         }
+        let deed = Deed::own(Act::SpaceInvited, by).with(space.as_str());
+        audit::record(&mut *tx, deed, now).await?;
         tx.commit().await?;
         Ok(invitation)
     }
@@ -287,6 +290,8 @@ impl Identity {
         let place = memberships::by_space_and_user(&mut *tx, space, user)
             .await?
             .ok_or(IdentityError::NotFound)?;
+        let deed = Deed::own(Act::SpaceJoined, user).with(space.as_str());
+        audit::record(&mut *tx, deed, now).await?;
         tx.commit().await?;
         Ok(place)
     }

@@ -4,6 +4,7 @@ use events::{SpaceId, UserId};
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
+use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
 use crate::invitations;
 use crate::memberships;
@@ -124,6 +125,9 @@ impl Identity {
             // What somebody who may not invite has sent would still let others in.
             invitations::delete_sent_by(&mut tx, space, member).await?;
         }
+        let detail = format!("{role}: {space}");
+        let deed = Deed::about(Act::SpaceRoleChanged, member, by).with(&detail);
+        audit::record(&mut *tx, deed, self.inner.clock.now()).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -157,6 +161,8 @@ impl Identity {
         }
         delete_member(&mut tx, space, member).await?;
         invitations::delete_sent_by(&mut tx, space, member).await?;
+        let deed = Deed::about(Act::SpaceLeft, member, by).with(space.as_str());
+        audit::record(&mut *tx, deed, self.inner.clock.now()).await?;
         tx.commit().await?;
         Ok(())
     }

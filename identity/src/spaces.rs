@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
 use crate::accounts::Account;
+use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
 use crate::memberships::{self, Membership};
 use crate::registration::refuse_unless;
@@ -117,6 +118,8 @@ impl Identity {
                 max: OWNED_MAX,
             });
         }
+        let deed = Deed::own(Act::SpaceMade, owner).with(made.space_id.as_str());
+        audit::record(&mut *tx, deed, now).await?;
         tx.commit().await?;
         Ok(made)
     }

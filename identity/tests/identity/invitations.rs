@@ -305,3 +305,36 @@ async fn invitations_to_and_from_an_account_go_with_it() {
         "{open:?}"
     );
 }
+
+#[tokio::test]
+async fn who_came_and_went_is_on_record_and_whom_others_invited_is_not() {
+    let family = Family::found().await;
+    family.join(&family.ben, SpaceRole::Member).await;
+    let identity = &family.room.identity;
+    identity
+        .set_member_role(&family.anna.id, &family.space, &family.ben.id, SpaceRole::Admin)
+        .await
+        .unwrap();
+    identity
+        .remove_member(&family.anna.id, &family.space, &family.ben.id)
+        .await
+        .unwrap();
+    let acts = identity.acts(None, None, 100).await.unwrap();
+    let of_spaces: Vec<(&str, Option<&str>)> = acts
+        .iter()
+        .rev()
+        .filter(|entry| entry.act.as_str().starts_with("space."))
+        .map(|entry| (entry.act.as_str(), entry.by_id.as_deref()))
+        .collect();
+    let (anna, ben) = (Some(family.anna.id.as_str()), Some(family.ben.id.as_str()));
+    let expected = [
+        ("space.made", anna),
+        ("space.invited", anna),
+        ("space.joined", ben),
+        ("space.role-changed", anna),
+        ("space.left", anna),
+    ];
+    assert_eq!(of_spaces, expected);
+    let told = format!("{acts:?}");
+    assert!(told.contains(family.space.as_str()) && !told.contains(&family.ben.email));
+}
