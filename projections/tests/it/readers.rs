@@ -1,6 +1,7 @@
 //! Who polls the tables while a writer goes on and the tables are rebuilt beside it, sees only complete data that never goes
 //! back: each answer is the fold of some beginning of the log.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use events::testing::given;
@@ -13,8 +14,10 @@ use crate::support::*;
 
 /// Commits that are folded before the reading begins.
 const BEFORE: usize = 1_200;
-/// How often the tables are rebuilt meanwhile.
-const REBUILDS: u32 = 2;
+/// How often the tables are rebuilt meanwhile; more often on a machine that reads slowly.
+const REBUILDS_MIN: u32 = 2;
+/// How many answers are looked at.
+const READS_MIN: u32 = 20;
 /// Answers of which every row is compared with a fold of that beginning of the log.
 const COMPARED_MAX: usize = 4;
 
@@ -66,6 +69,7 @@ async fn readers_see_only_beginnings_of_the_log(tables: &Tables) {
         append(log.as_ref(), &recorded.commit).await;
     }
     let (cancel, is_over) = (CancellationToken::new(), CancellationToken::new());
+    let is_enough = Cell::new(false);
     let (projector, handle) = Projector::new(log.clone(), tables.clone(), clock());
     let folding = projector.with_batch_commits_max(50).run(cancel.clone());
     let writing = async {
@@ -93,15 +97,19 @@ async fn readers_see_only_beginnings_of_the_log(tables: &Tables) {
             assert_eq!(counts, expected(counts.as_of_seq));
             last = counts.as_of_seq;
             reads += 1;
-            if reads % 10 == 0 && compared.len() < COMPARED_MAX {
+            if compared.len() < COMPARED_MAX {
                 compared.extend(checksums_at(tables).await);
             }
+            is_enough.set(reads >= READS_MIN && !compared.is_empty());
         }
-        (reads, last, compared)
+        (last, compared)
     };
     let rebuilding = async {
         handle.wait_for(StreamSeq(BEFORE as u64), LIMIT).await.unwrap();
-        for _ in 0..REBUILDS {
+        for rebuilt in 0.. {
+            if rebuilt >= REBUILDS_MIN && is_enough.get() {
+                break;
+            }
             let report = rebuild(log.as_ref(), tables, clock().as_ref(), &mut quiet)
                 .await
                 .unwrap();
@@ -116,14 +124,12 @@ async fn readers_see_only_beginnings_of_the_log(tables: &Tables) {
         cancel.cancel();
         (written, read)
     };
-    let (folded, (written, (reads, last, compared))) = tokio::join!(folding, everything);
+    let (folded, (written, (last, compared))) = tokio::join!(folding, everything);
     folded.unwrap();
-    assert!(written > BEFORE + 20, "{written} commits are no load");
     assert!(
-        reads > 20 && last.0 > BEFORE as u64,
-        "{reads} reads up to {last} prove little"
+        written > BEFORE && last.0 > BEFORE as u64,
+        "{written} commits and answers up to {last} prove little"
     );
-    assert!(!compared.is_empty(), "no answer was compared row by row");
     for (seq, checksums) in compared {
         let beginning = &commits[..usize::try_from(seq.0).unwrap()];
         let alone = Arc::new(MemoryLog::new());
