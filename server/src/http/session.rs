@@ -36,7 +36,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .takes(schema())
             .refuses(&[401, 403, 503])
             .body_bytes_max(BODY_BYTES_MAX),
-        Endpoint::delete(PATHS, sign_out).about(Access::Open, "Forgets the dashboard's cookie"),
+        Endpoint::delete(PATHS, sign_out)
+            .about(Access::Open, "Forgets the dashboard's cookie")
+            .refuses(&[403]),
     ]
 }
 

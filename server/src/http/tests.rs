@@ -21,7 +21,7 @@ use std::time::Duration;
 use actors::{Brains, Cast, CastSettings, ModelLimits, SimulatedBrain};
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use events::{EventLog as _, SystemClock, SystemIds};
+use events::{Event, EventLog as _, SystemClock, SystemIds};
 use gateway::{Gateway, GatewaySettings};
 use http::{HeaderMap, Request, StatusCode, header};
 use identity::{
@@ -149,6 +149,30 @@ impl TestHouse {
             testkit::wait_until_async(Duration::from_mins(1), is_ready).await,
             "the house does not get ready"
         );
+    }
+
+    /// Waits until every call that began has ended in the log, which is after its answer, and the tables have it all.
+    async fn settled(&self) {
+        let is_quiet = || async {
+            let commits = self.log.inner.commits();
+            let events = commits.iter().flat_map(|recorded| &recorded.commit.events);
+            let (mut begun, mut ended) = (0, 0);
+            for event in events {
+                begun += usize::from(matches!(event, Event::CallStarted(_)));
+                ended += usize::from(matches!(event, Event::CallEnded(_)));
+            }
+            begun == ended
+        };
+        assert!(
+            testkit::wait_until_async(Duration::from_mins(1), is_quiet).await,
+            "a call does not end"
+        );
+        let end = self.app.log.state().await.unwrap().last_seq;
+        self.app
+            .projector
+            .wait_for(end, Duration::from_mins(1))
+            .await
+            .unwrap();
     }
 
     /// Sends a request without a token.

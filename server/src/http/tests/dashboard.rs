@@ -152,8 +152,7 @@ async fn every_question_is_answered_as_of_a_sequence_by_header_and_by_cookie() {
         .ask_as_admin("POST", "/api/v1/admin/runner/tick", Some(&body))
         .await;
     assert_eq!(ticked.json["succeeded"], 1, "{}", ticked.text);
-    let end = house.app.log.state().await.unwrap().last_seq;
-    house.app.projector.wait_for(end, LIMIT).await.unwrap();
+    house.settled().await;
     let story = house
         .ask_as_admin(
             "GET",
@@ -401,8 +400,7 @@ async fn a_rebuild_from_the_page_ends_with_equal_checksums_and_is_alone() {
     house
         .ask_as_admin("POST", "/api/v1/admin/runner/tick", Some(&json!({ "all": true })))
         .await;
-    let end = house.app.log.state().await.unwrap().last_seq;
-    house.app.projector.wait_for(end, LIMIT).await.unwrap();
+    house.settled().await;
     let status = async || {
         house
             .ask_as_admin("GET", "/api/v1/queries/replay.status", None)

@@ -35,22 +35,7 @@ impl TestHouse {
             .ask_as_admin("POST", "/api/v1/admin/runner/tick", Some(&body))
             .await;
         assert_eq!(answer.json["succeeded"], 1, "{}", answer.text);
-        // A call's end is written down after its answer.
-        let are_ended = testkit::wait_until_async(SOON, || async { self.calls_under_way(email).await == 0 });
-        assert!(are_ended.await, "{email}");
-    }
-
-    /// Calls of this persona that are begun and not ended in the log.
-    async fn calls_under_way(&self, email: &str) -> usize {
-        let user = self.app.identity.account_by_email(email).await.unwrap().unwrap();
-        let commits = self.log.inner_read(&Subject::Session(user.id)).await;
-        let events = commits.iter().flat_map(|recorded| &recorded.commit.events);
-        let (mut begun, mut ended) = (0, 0);
-        for event in events {
-            begun += usize::from(matches!(event, Event::CallStarted(_)));
-            ended += usize::from(matches!(event, Event::CallEnded(_)));
-        }
-        begun - ended
+        self.settled().await;
     }
 
     /// Commits in the log of the persona, its sessions and its own space.

@@ -211,13 +211,7 @@ async fn a_persona_that_is_asked_to_act_acts_through_the_door_and_the_report_say
         answer.text
     );
 
-    let end = house.app.log.state().await.unwrap().last_seq;
-    house
-        .app
-        .projector
-        .wait_for(end, std::time::Duration::from_mins(1))
-        .await
-        .unwrap();
+    house.settled().await;
     let report = house.ask_as_admin("GET", "/api/v1/admin/report", None).await;
     assert_eq!(Answer::members(&report.json), ["counts", "report"]);
     assert_eq!(
@@ -271,7 +265,7 @@ async fn every_route_is_described_and_everything_described_is_a_route() {
         .sum();
     assert_eq!(operations, routed);
     for (path, operations) in described {
-        let concrete = path.replace("{id}", "nobody");
+        let concrete = path.replace("{id}", "nobody").replace("{file}", "style.css");
         for (method, operation) in operations.as_object().unwrap() {
             assert!(
                 !operation["summary"].as_str().unwrap().is_empty(),
