@@ -236,11 +236,6 @@ async fn fresh_streams(client: &Client) -> anyhow::Result<(JetStreamLog, BarePub
         .create_stream(stream::Config {
             name: BARE.to_owned(),
             subjects: vec!["bare.persona.*".to_owned()],
-            republish: config.republish.map(|republish| stream::Republish {
-                source: "bare.persona.>".to_owned(),
-                destination: "bare.live.persona.>".to_owned(),
-                ..republish
-            }),
             ..config
         })
         .await?;

@@ -19,7 +19,6 @@ mod headers;
 mod heads;
 mod import;
 mod read;
-mod repeat;
 mod telemetry;
 mod ticks;
 
@@ -82,7 +81,6 @@ pub struct JetStreamLog {
     // State.
     room: Arc<Semaphore>,
     heads: Arc<heads::Heads>,
-    repeats: Arc<repeat::Repeats>,
     // Metrics.
     telemetry: Arc<telemetry::Telemetry>,
 }
@@ -103,7 +101,6 @@ impl JetStreamLog {
         Ok(Self {
             room: Arc::new(Semaphore::new(settings.in_flight_max)),
             heads: Arc::default(),
-            repeats: Arc::new(repeat::Repeats::through(client.clone())),
             telemetry: Arc::new(telemetry::Telemetry::new(settings.in_flight_max)),
             settings: Arc::new(settings),
             client,

@@ -57,5 +57,7 @@ pub use log::{
 };
 pub use memory::{MemoryLog, MemoryMessage};
 pub use seal::{InvalidSeal, Seal, SubjectTag};
-pub use subject::{Subject, SubjectError};
+pub use subject::{
+    ALARM_PREFIX, CONTROL_PREFIX, JOB_PREFIX, LIVE_PREFIX, QUERY_PREFIX, Subject, SubjectError,
+};
 pub use ticks::{Claim, DueTick, TakenTick, TickQueue};

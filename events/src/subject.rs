@@ -16,8 +16,16 @@ pub(crate) const STREAM_SUBJECTS: [&str; 4] = [
     "dramatis.deploy.*",
 ];
 
-/// Where persona and session commits are repeated for live dashboards. Records are not.
-pub(crate) const LIVE_PREFIX: &str = "dramatis.live";
+/// Where persona and session commits are told to live dashboards, redacted. Records are not.
+pub const LIVE_PREFIX: &str = "dramatis.live";
+/// Where questions about the tables are answered: `dramatis.query.personas.list`.
+pub const QUERY_PREFIX: &str = "dramatis.query";
+/// Where those who may steer do: `dramatis.control.runner.pause`.
+pub const CONTROL_PREFIX: &str = "dramatis.control";
+/// Where alarms are raised and cleared: `dramatis.alarm.<severity>.<rule>`.
+pub const ALARM_PREFIX: &str = "dramatis.alarm";
+/// Where long work says how far it is: `dramatis.job.<job>.progress`.
+pub const JOB_PREFIX: &str = "dramatis.job";
 
 /// The subjects of the work queue.
 pub(crate) const TICK_SUBJECTS: &str = "dramatis.tick.*";
@@ -38,6 +46,15 @@ pub enum Subject {
     Session(UserId),
     /// One deployment of the app; written by its operator, once.
     Deploy(DeployName),
+}
+
+impl Subject {
+    /// Where its commits are told to live dashboards; `None` for records, which are told to nobody.
+    pub fn live(&self) -> Option<String> {
+        let own = self.to_string();
+        let rest = own.strip_prefix("dramatis.")?;
+        (!matches!(self, Self::Record(_))).then(|| format!("{LIVE_PREFIX}.{rest}"))
+    }
 }
 
 /// What the text of every chained subject begins with.
@@ -131,6 +148,17 @@ mod tests {
             prop_assert!(!text.contains(['*', '>', ' ']));
             prop_assert_eq!(text.parse::<Subject>().unwrap(), subject);
         }
+    }
+
+    #[test]
+    fn personas_and_sessions_are_told_live_and_records_are_not() {
+        let live = |subject: &str| subject.parse::<Subject>().unwrap().live();
+        assert_eq!(live("dramatis.persona.p").unwrap(), "dramatis.live.persona.p");
+        assert_eq!(
+            live("dramatis.session.a%2Eb").unwrap(),
+            "dramatis.live.session.a%2Eb"
+        );
+        assert_eq!(live("dramatis.record.r"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use events::SystemClock;
 use crate::api_client::ApiClient;
 use crate::commands::accounts::AccountsCommand;
 use crate::commands::audit::AuditCommand;
+use crate::commands::backup::{BackupArgs, RestoreArgs};
 use crate::commands::bridge::McpCommand;
 use crate::commands::cleanup::CleanupArgs;
 use crate::commands::config::ConfigCommand;
@@ -20,14 +21,16 @@ use crate::commands::personas::PersonasCommand;
 use crate::commands::policy::PolicyCommand;
 use crate::commands::rebuild::RebuildArgs;
 use crate::commands::runner::RunnerArgs;
+use crate::commands::schema::Contract;
 use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::top::TopArgs;
 use crate::commands::vault::VaultCommand;
+use crate::commands::viewers::ViewersCommand;
 use crate::commands::{
-    accounts, audit, bridge, cleanup, config, demo, doctor, events as log_events, mark, mounts, parked,
-    personas, policy, rebuild, runner, seed, tick, token, top, up, vault, verify,
+    accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, mark, mounts,
+    parked, personas, policy, rebuild, runner, schema, seed, tick, token, top, up, vault, verify, viewers,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -95,15 +98,27 @@ enum Command {
     Parked(ParkedCommand),
     /// Print a token for a local account (development issuer only)
     Token(TokenArgs),
+    /// Credentials for dashboards outside, which may look and nothing else
+    #[command(subcommand)]
+    Viewers(ViewersCommand),
     /// Accounts of this machine's data folder
     #[command(subcommand)]
     Accounts(AccountsCommand),
     /// Keys at rest: which key-encryption key seals what, and sealing everything anew with another
     #[command(subcommand)]
     Vault(VaultCommand),
+    /// Copy everything this server keeps into a new folder; stop it first
+    Backup(BackupArgs),
+    /// Bring a backup back into an empty data folder
+    Restore(RestoreArgs),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// What programs rely on, made from the code: NATS or HTTP
+    Schema {
+        /// Which
+        contract: Contract,
+    },
     /// Check secrets, NATS, tables, clock, catalog and address, and say how to mend what is wrong
     Doctor {
         /// As JSON
@@ -122,7 +137,7 @@ impl Command {
             Self::Tick(args) => args.api.json,
             Self::Top(args) => args.api.json,
             Self::Personas(command) => command.api().json,
-            Self::Events(_) => true,
+            Self::Events(_) | Self::Schema { .. } => true,
             Self::Token(args) => args.json,
             Self::Mark(command) => command.wants_json(),
             Self::Rebuild(args) => args.json,
@@ -131,6 +146,9 @@ impl Command {
             Self::Mounts(command) => command.wants_json(),
             Self::Parked(command) => command.wants_json(),
             Self::Vault(command) => command.wants_json(),
+            Self::Viewers(command) => command.wants_json(),
+            Self::Backup(args) => args.json,
+            Self::Restore(args) => args.json,
             Self::Verify { json } | Self::Doctor { json } | Self::Config(ConfigCommand::Print { json }) => {
                 *json
             }
@@ -201,9 +219,13 @@ impl Cli {
             Command::Mounts(command) => mounts::run(&command, &settings, out),
             Command::Parked(command) => parked::run(&command, &settings, clock, out).await,
             Command::Token(args) => token::run(&args, &settings, clock, out).await,
+            Command::Viewers(command) => viewers::run(&command, &settings, clock, out).await,
             Command::Accounts(command) => accounts::run(&command, &settings, clock, out).await,
             Command::Vault(command) => vault::run(&command, &settings, clock, out).await,
             Command::Config(ConfigCommand::Print { .. }) => config::run(&layers, out),
+            Command::Backup(args) => backup::run_backup(&args, &settings, clock, out).await,
+            Command::Restore(args) => backup::run_restore(&args, &settings, &clock, out),
+            Command::Schema { contract } => schema::run(contract, &settings, out),
             Command::Doctor { .. } => doctor::run(&settings, clock, out).await,
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod behaviour;
 pub(crate) mod bridge;
 pub(crate) mod cleanup;
@@ -17,6 +18,7 @@ pub(crate) mod personas;
 pub(crate) mod policy;
 pub(crate) mod rebuild;
 pub(crate) mod runner;
+pub(crate) mod schema;
 pub(crate) mod seed;
 pub(crate) mod tick;
 pub(crate) mod token;
@@ -25,3 +27,4 @@ mod until;
 pub(crate) mod up;
 pub(crate) mod vault;
 pub(crate) mod verify;
+pub(crate) mod viewers;

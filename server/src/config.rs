@@ -139,6 +139,8 @@ pub(crate) struct Config {
     pub(crate) nats_server: Option<PathBuf>,
     /// Loopback port of the child; 0 picks a free one.
     pub(crate) nats_port: u16,
+    /// Loopback address where browsers reach the child over WebSocket; nowhere when not given.
+    pub(crate) nats_websocket: Option<SocketAddr>,
     /// Which brain acts.
     pub(crate) brain: BrainKind,
     /// Brains of single personas: email to `simulated`, `anthropic` or `openai`, and `:MODEL` where it is another one.
@@ -251,6 +253,7 @@ impl Default for Config {
             nats_replicas: 1,
             nats_server: None,
             nats_port: 0,
+            nats_websocket: None,
             brain: BrainKind::Simulated,
             persona_brains: BTreeMap::new(),
             anthropic_api_key: None,
@@ -319,6 +322,15 @@ impl Config {
         }
         if self.nats_replicas == 0 {
             fault("nats_replicas", "at least 1");
+        }
+        if self
+            .nats_websocket
+            .is_some_and(|address| !address.ip().is_loopback())
+        {
+            fault(
+                "nats_websocket",
+                "must be a loopback address; a proxy in front of it brings TLS",
+            );
         }
         if self.tick_interval_ms < 100 {
             fault("tick_interval_ms", "at least 100");

@@ -20,10 +20,11 @@ use crate::http::{App, Budgets, Health, HttpSettings, Operators};
 use crate::lifecycle::{Lifecycle, TaskKind};
 use crate::nats_child::NatsChild;
 use crate::run_file::{FolderLock, RunFile};
+use crate::surface::Surface;
 
 pub(crate) use rooms::{
-    open_identity, open_log, open_log_and_queue, open_tables, policy_mode, policy_rules, read_policy,
-    start_cast,
+    connect_for_readers, open_identity, open_log, open_log_and_queue, open_tables, policy_mode, policy_rules,
+    read_policy, start_cast,
 };
 pub(crate) use signals::Signals;
 
@@ -87,6 +88,7 @@ impl House {
             lifecycle.spawn(TaskKind::NatsChild, child.supervise(stops.nats.clone()));
             url
         };
+        let watched = connect_for_readers(&nats).await?;
         let (log, queue) = rooms::open_log_and_queue(config, &nats).await?;
         let identity = open_identity(config, &public_url, clock.clone(), ids.clone()).await?;
         rooms::trust_issuers(config, &public_url, &identity)?;
@@ -155,6 +157,10 @@ impl House {
             crate::http::finish_begun(erasing, stop_http).await;
             Ok(())
         });
+        Surface::new(watched, app.clone())
+            .start(&lifecycle, &stops.http)
+            .await
+            .map_err(CommandError::Unavailable)?;
         let house = Self {
             app,
             address,

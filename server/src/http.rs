@@ -58,9 +58,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use endpoint::Endpoint;
 pub(crate) use health::Health;
+pub(crate) use openapi::openapi;
 pub(crate) use operators::{Budgets, Operators};
 pub(crate) use personas::finish_begun;
-use problem::Problem;
+pub(crate) use problem::Problem;
+pub(crate) use runner::{TICK_TIME_LIMIT, let_act};
 
 /// What the handlers share: the rooms' handles, and how this house is set up.
 #[derive(Debug, Clone)]

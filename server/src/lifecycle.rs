@@ -23,6 +23,12 @@ pub(crate) enum TaskKind {
     Erasures,
     /// Keeps metric histograms small.
     MetricsUpkeep,
+    /// Answers questions over NATS.
+    Queries,
+    /// Tells live dashboards what happens.
+    LiveFeed,
+    /// Looks for what a person should look at.
+    Alarms,
 }
 
 impl TaskKind {
@@ -33,6 +39,8 @@ impl TaskKind {
             // A fold halts for a person to look at. The house stays, not ready, with the reason: ended, it would be started
             // anew by whoever keeps it running, and go on past what it halted for.
             Self::Projector | Self::Erasures | Self::MetricsUpkeep => false,
+            // Those who only look must not bring down those who act.
+            Self::Queries | Self::LiveFeed | Self::Alarms => false,
         }
     }
 }
@@ -46,6 +54,9 @@ impl fmt::Display for TaskKind {
             Self::CastWatch => "cast",
             Self::Erasures => "erasures",
             Self::MetricsUpkeep => "metrics upkeep",
+            Self::Queries => "NATS queries",
+            Self::LiveFeed => "live feed",
+            Self::Alarms => "alarms",
         })
     }
 }

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::config::Config;
 use crate::exit::CommandError;
-use crate::house::open_log;
+use crate::house::{connect_for_readers, open_log};
 use crate::nats_child::NatsChild;
 use crate::run_file::{FolderLock, RunFile};
 
@@ -16,6 +16,7 @@ use crate::run_file::{FolderLock, RunFile};
 #[derive(Debug)]
 pub(crate) struct LogAccess {
     log: JetStreamLog,
+    client: async_nats::Client,
     own: Option<(NatsChild, FolderLock)>,
 }
 
@@ -27,8 +28,10 @@ impl LogAccess {
     pub(crate) async fn open(config: &Config, clock: Arc<SystemClock>) -> Result<Self, CommandError> {
         let running = RunFile::find(config).map(|run| run.nats);
         if let Some(url) = config.nats.clone().or(running) {
+            let url = SecretString::from(url);
             return Ok(Self {
-                log: open_log(config, &SecretString::from(url)).await?,
+                log: open_log(config, &url).await?,
+                client: connect_for_readers(&url).await?,
                 own: None,
             });
         }
@@ -43,6 +46,7 @@ impl LogAccess {
         let log = open_log(config, child.url()).await?;
         Ok(Self {
             log,
+            client: connect_for_readers(child.url()).await?,
             own: Some((child, lock)),
         })
     }
@@ -50,6 +54,11 @@ impl LogAccess {
     /// The log.
     pub(crate) fn log(&self) -> &dyn EventLog {
         &self.log
+    }
+
+    /// A connection to tell others over, beside the log's.
+    pub(crate) fn client(&self) -> async_nats::Client {
+        self.client.clone()
     }
 
     /// Ends what was started for this command.

@@ -5,6 +5,7 @@
 //! log beside it go through `log_access`.
 
 mod api_client;
+mod backup;
 mod cli;
 mod commands;
 mod config;
@@ -21,6 +22,8 @@ mod output;
 mod progress;
 mod report;
 mod run_file;
+mod surface;
+mod viewers;
 mod virtual_days;
 
 use std::process::ExitCode;

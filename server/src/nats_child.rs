@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use events::{Clock, Ids, VERSION_FLOOR, version_is_at_least_floor};
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -23,13 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, program_dirs};
 use crate::exit::CommandError;
+use crate::viewers::{Viewer, Viewers};
 
 /// How long the server may take to take connections, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Restarts within [`RESTART_WINDOW`] after which something is wrong that restarting does not mend.
 const RESTARTS_MAX: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_mins(1);
-const USER: &str = "dramatis";
+/// Who the house is to its own server.
+pub(crate) const USER: &str = "dramatis";
+
+/// How often the list of viewers is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A child server that runs.
 #[derive(Debug)]
@@ -37,6 +43,7 @@ pub(crate) struct NatsChild {
     child: Child,
     program: PathBuf,
     config_file: PathBuf,
+    settings: Settings,
     port: u16,
     url: SecretString,
     clock: Arc<dyn Clock>,
@@ -63,7 +70,16 @@ impl NatsChild {
         };
         let password = password(&dir, ids)?;
         let config_file = dir.join("nats.conf");
-        write_private(&config_file, &configuration(&dir, port, &password))?;
+        let settings = Settings {
+            dir,
+            port,
+            password: password.clone(),
+            websocket: config.nats_websocket.map(|address| WebSocket {
+                address,
+                origins: config.allowed_origins.clone(),
+            }),
+        };
+        write_private(&config_file, &settings.text(clock.now())?)?;
         let url = SecretString::from(format!(
             "nats://{USER}:{}@127.0.0.1:{port}",
             password.expose_secret()
@@ -73,6 +89,7 @@ impl NatsChild {
             child,
             program,
             config_file,
+            settings,
             port,
             url,
             clock,
@@ -118,6 +135,10 @@ impl NatsChild {
             // The arm that lost is dropped: waiting for a child that goes on, or for a stop that has not come.
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = self.clock.sleep(LOOK_EVERY) => {
+                    self.update_viewers();
+                    continue;
+                }
                 status = self.child.wait() => {
                     let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                     tracing::error!(%status, "nats-server ended; starting it again");
@@ -139,6 +160,29 @@ impl NatsChild {
         }
         self.end().await;
         Ok(())
+    }
+
+    /// Has the server read its configuration again when other viewers are in it than may look now.
+    fn update_viewers(&self) {
+        let now = match self.settings.text(self.clock.now()) {
+            Ok(text) => text,
+            // Those who may look stay as they are; the command that wrote the file said what is wrong with it.
+            Err(error) => {
+                tracing::debug!(%error, "the list of viewers cannot be read");
+                return;
+            }
+        };
+        if fs::read_to_string(&self.config_file).is_ok_and(|written| written == now) {
+            return;
+        }
+        if let Err(error) = write_private(&self.config_file, &now) {
+            tracing::error!(%error, "the configuration of nats-server cannot be written");
+            return;
+        }
+        tracing::info!("who may look over NATS has changed");
+        if let Some(pid) = self.child.id() {
+            signal(pid, Signal::SIGHUP);
+        }
     }
 
     /// Asks the server to end and waits; a deaf one is killed.
@@ -200,28 +244,75 @@ pub(crate) async fn version_of(program: &Path) -> Option<String> {
     Some(text.trim().rsplit(' ').next()?.trim_start_matches('v').to_owned())
 }
 
-fn configuration(dir: &Path, port: u16, password: &SecretString) -> String {
-    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-    let [store, log, pid] = ["store", "nats.log", "nats.pid"].map(|name| quoted(&dir.join(name)));
-    format!(
-        "# Written at every start; edits are lost.\n\
-         server_name: dramatis\n\
-         listen: \"127.0.0.1:{port}\"\n\
-         pid_file: {pid}\n\
-         log_file: {log}\n\
-         logfile_size_limit: 10MB\n\
-         logfile_max_num: 3\n\
-         # The longest note, encrypted, is larger than the default megabyte.\n\
-         max_payload: 4MB\n\
-         authorization {{ user: {USER}, password: {} }}\n\
-         jetstream {{\n\
-         \x20 store_dir: {store}\n\
-         \x20 # Acknowledged appends reach the disk within this time even if the machine loses power.\n\
-         \x20 sync_interval: \"100ms\"\n\
-         \x20 max_memory_store: 64MB\n\
-         }}\n",
-        quoted(Path::new(password.expose_secret()))
-    )
+/// What the configuration is made of.
+#[derive(Debug)]
+struct Settings {
+    dir: PathBuf,
+    port: u16,
+    password: SecretString,
+    websocket: Option<WebSocket>,
+}
+
+/// Where browsers connect.
+#[derive(Debug)]
+struct WebSocket {
+    address: SocketAddr,
+    origins: Vec<String>,
+}
+
+impl Settings {
+    /// The configuration with everybody who may look at `now`.
+    ///
+    /// # Errors
+    /// As [`Viewers::read`].
+    fn text(&self, now: Timestamp) -> Result<String, CommandError> {
+        let viewers = Viewers::read(&self.dir)?;
+        let viewers = viewers.at(now).into_iter().map(Viewer::for_nats_server);
+        let dir = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        let [store, log, pid] = ["store", "nats.log", "nats.pid"].map(|name| quoted(&dir.join(name)));
+        let password = quoted(Path::new(self.password.expose_secret()));
+        let house = format!("{{ user: {USER}, password: {password} }}");
+        let users: Vec<String> = std::iter::once(house).chain(viewers).collect();
+        Ok(format!(
+            "# Written by dramatis; edits are lost.\n\
+             server_name: dramatis\n\
+             listen: \"127.0.0.1:{}\"\n\
+             pid_file: {pid}\n\
+             log_file: {log}\n\
+             logfile_size_limit: 10MB\n\
+             logfile_max_num: 3\n\
+             # The longest note, encrypted, is larger than the default megabyte.\n\
+             max_payload: 4MB\n\
+             authorization {{ users: [\n  {}\n] }}\n\
+             jetstream {{\n\
+             \x20 store_dir: {store}\n\
+             \x20 # Acknowledged appends reach the disk within this time even if the machine loses power.\n\
+             \x20 sync_interval: \"100ms\"\n\
+             \x20 max_memory_store: 64MB\n\
+             }}\n\
+             {}",
+            self.port,
+            users.join("\n  "),
+            self.websocket.as_ref().map(WebSocket::text).unwrap_or_default(),
+        ))
+    }
+}
+
+impl WebSocket {
+    fn text(&self) -> String {
+        // Without a list any page in the viewer's browser could connect; one that nobody has lets nobody in.
+        let origins = if self.origins.is_empty() {
+            vec!["http://localhost.invalid".to_owned()]
+        } else {
+            self.origins.clone()
+        };
+        format!(
+            "websocket {{\n  listen: {}\n  # On the loopback interface only; a proxy brings TLS.\n  no_tls: true\n  \
+             allowed_origins: {}\n}}\n",
+            serde_json::Value::from(self.address.to_string()),
+            serde_json::Value::from(origins)
+        )
+    }
 }
 
 /// A string of the server's configuration language, which escapes as JSON does.
@@ -243,7 +334,10 @@ fn password(dir: &Path, ids: &dyn Ids) -> Result<SecretString, CommandError> {
 }
 
 /// Ends a server that an earlier run of this program left behind in `dir`.
-async fn end_leftover(dir: &Path, clock: &dyn Clock) -> Result<(), CommandError> {
+///
+/// # Errors
+/// [`CommandError::Unavailable`] when it does not end.
+pub(crate) async fn end_leftover(dir: &Path, clock: &dyn Clock) -> Result<(), CommandError> {
     let Some(pid) = fs::read_to_string(dir.join("nats.pid"))
         .ok()
         .and_then(|pid| pid.trim().parse::<u32>().ok())
@@ -329,4 +423,39 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), CommandError>
 
 fn cannot(path: &Path, error: &std::io::Error) -> CommandError {
     CommandError::Failed(format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::SeededIds;
+
+    #[test]
+    fn who_may_look_is_in_the_configuration_until_its_time_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut viewers = Viewers::default();
+        viewers
+            .add(Some("wall"), at(0), at(60), &SeededIds::new(1))
+            .unwrap();
+        viewers.write(dir.path()).unwrap();
+        let settings = Settings {
+            dir: dir.path().to_path_buf(),
+            port: 4222,
+            password: SecretString::from("the house's"),
+            websocket: None,
+        };
+        assert!(settings.text(at(59)).unwrap().contains("\"wall\""));
+        assert!(!settings.text(at(60)).unwrap().contains("wall"));
+        assert!(settings.text(at(60)).unwrap().contains("the house's"));
+    }
+
+    #[test]
+    fn without_origins_no_page_is_let_in() {
+        let websocket = WebSocket {
+            address: SocketAddr::from(([127, 0, 0, 1], 9222)),
+            origins: Vec::new(),
+        };
+        assert!(websocket.text().contains("localhost.invalid"));
+    }
 }

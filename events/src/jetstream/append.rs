@@ -238,7 +238,7 @@ impl JetStreamLog {
         }
     }
 
-    /// Remembers where the subject's chain is now, and repeats what dashboards follow.
+    /// Remembers where the subject's chain is now.
     fn stored(&self, outgoing: &Outgoing, place: Place, appended: Appended) {
         // A duplicate stands where its first try put it, which need not be after the guard of this one.
         if let (Some(stamp), false) = (place.stamp, appended.duplicate) {
@@ -249,7 +249,6 @@ impl JetStreamLog {
             };
             self.heads.put(&outgoing.subject, head);
         }
-        self.repeats.put(outgoing, appended.seq);
     }
 
     /// What stands in the log after a try that was refused, or whose outcome is not known.

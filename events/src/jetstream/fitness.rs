@@ -2,15 +2,13 @@
 
 use async_nats::jetstream;
 use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{
-    self, Compression, DiscardPolicy, Republish, RetentionPolicy, StorageType,
-};
+use async_nats::jetstream::stream::{self, Compression, DiscardPolicy, RetentionPolicy, StorageType};
 use serde::Deserialize;
 use std::time::Duration;
 
 use super::{JetStreamSettings, STREAM_NAME, unavailable};
 use crate::log::LogError;
-use crate::subject::{LIVE_PREFIX, STREAM_SUBJECTS};
+use crate::subject::STREAM_SUBJECTS;
 
 /// The oldest nats-server this runs on: security advisories 2026-16, -18 and -26 are fixed from here on.
 pub const VERSION_FLOOR: (u64, u64, u64) = (2, 14, 3);
@@ -213,11 +211,8 @@ fn stream_config(settings: &JetStreamSettings) -> stream::Config {
         // is deleted otherwise shows in the chains.
         deny_delete: false,
         deny_purge: false,
-        republish: Some(Republish {
-            source: "dramatis.persona.>".to_owned(),
-            destination: format!("{LIVE_PREFIX}.persona.>"),
-            headers_only: false,
-        }),
+        // Live dashboards read what the house redacts; the stream repeats nothing by itself.
+        republish: None,
         ..Default::default()
     }
 }

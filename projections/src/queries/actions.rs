@@ -126,6 +126,37 @@ impl Tables {
         Ok(rows.iter().map(action_of).collect::<Result<_, _>>()?)
     }
 
+    /// The latest `limit` calls of everybody, newest first.
+    pub async fn latest_actions(&self, limit: u32) -> Result<Vec<ActionRow>, TablesError> {
+        let rows = query(
+            "-- name: latest_actions
+             SELECT id,
+                    persona_id,
+                    tick_id,
+                    call_id,
+                    tool_name,
+                    module,
+                    input_hash,
+                    intent,
+                    mistake,
+                    retry_of,
+                    result,
+                    error_message,
+                    cause,
+                    latency_ms,
+                    created_at,
+                    stream_seq
+             FROM persona_actions
+             ORDER BY stream_seq DESC,
+                      id DESC
+             LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(self.readers())
+        .await?;
+        Ok(rows.iter().map(action_of).collect::<Result<_, _>>()?)
+    }
+
     /// Those of `ids` that are rows already, so that a batch reported twice is written once.
     pub async fn existing_action_ids(&self, ids: &[String]) -> Result<Vec<String>, TablesError> {
         let rows = query_per(|among| {

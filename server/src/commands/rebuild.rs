@@ -13,6 +13,7 @@ use crate::house::{Signals, open_tables};
 use crate::log_access::LogAccess;
 use crate::output::{Format, Out};
 use crate::progress::FoldProgress;
+use crate::surface::{Job, JobFeed, JobState};
 
 /// Fold the log again beside the tables that are read, and swap at the end
 ///
@@ -54,7 +55,11 @@ pub(crate) async fn run(
         ..RebuildOptions::default()
     };
     let cancel = options.cancel.clone();
-    let mut show = |progress| bar.update(progress);
+    let job = JobFeed::start(access.client(), Job::Rebuild, clock.clone());
+    let mut show = |progress| {
+        bar.update(progress);
+        job.update(progress);
+    };
     let mut work = Box::pin(projections::rebuild_with(
         access.log(),
         &tables,
@@ -75,6 +80,7 @@ pub(crate) async fn run(
         }
     };
     drop(work);
+    job.finish(JobState::of(rebuilt.is_ok())).await;
     bar.finish();
     access.close().await;
     print(&rebuilt?, out)

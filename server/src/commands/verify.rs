@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use events::SystemClock;
-use projections::ChainReport;
+use projections::{ChainReport, VerifyReport};
 
 use crate::config::Config;
 use crate::exit::CommandError;
@@ -11,6 +11,7 @@ use crate::house::open_tables;
 use crate::log_access::LogAccess;
 use crate::output::{Format, Out, printable};
 use crate::progress::FoldProgress;
+use crate::surface::{Job, JobFeed, JobState};
 
 /// Folds the log into a scratch copy and compares it with the live tables.
 ///
@@ -20,10 +21,14 @@ pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out)
     let access = LogAccess::open(config, clock.clone()).await?;
     let tables = open_tables(config).await?;
     let mut bar = FoldProgress::start("verifying", clock.clone());
+    let job = JobFeed::start(access.client(), Job::Verify, clock.clone());
     let verified = projections::verify(access.log(), &tables, &*clock, &mut |progress| {
         bar.update(progress);
+        job.update(progress);
     })
     .await;
+    let agrees = verified.as_ref().is_ok_and(VerifyReport::agrees);
+    job.finish(JobState::of(agrees)).await;
     bar.finish();
     access.close().await;
     let report = verified?;

@@ -57,25 +57,46 @@ pub(super) fn at_once(listener: TcpListener) -> TapIo<TcpListener, impl FnMut(&m
     })
 }
 
+/// Messages that may wait for one reader of ours; what comes on top is dropped, and counted by the server.
+const WAITING_MAX: usize = 2_048;
+
+async fn connect(
+    nats: &SecretString,
+    options: async_nats::ConnectOptions,
+) -> Result<async_nats::Client, CommandError> {
+    let address: async_nats::ServerAddr = nats
+        .expose_secret()
+        .parse()
+        .map_err(|_| CommandError::Usage("--nats is not an address like nats://127.0.0.1:4222".to_owned()))?;
+    let mut options = options;
+    // The client does not take credentials from the address by itself.
+    if let (Some(user), Some(password)) = (address.username(), address.password()) {
+        options = options.user_and_password(user.to_owned(), password.to_owned());
+    }
+    options.connect(address).await.map_err(|error| {
+        CommandError::Unavailable(format!(
+            "cannot connect to NATS: {error}; is the server there, and --nats right?"
+        ))
+    })
+}
+
+/// A connection beside the log's, for what others read and ask: whatever they do, appends do not wait for it.
+///
+/// # Errors
+/// As [`open_log`].
+pub(crate) async fn connect_for_readers(nats: &SecretString) -> Result<async_nats::Client, CommandError> {
+    let options = async_nats::ConnectOptions::new()
+        .name("dramatis-surface")
+        .subscription_capacity(WAITING_MAX);
+    connect(nats, options).await
+}
+
 /// Connects to the log and checks that it is fit.
 ///
 /// # Errors
 /// [`CommandError::Unavailable`] with how to mend it.
 pub(crate) async fn open_log(config: &Config, nats: &SecretString) -> Result<JetStreamLog, CommandError> {
-    let address: async_nats::ServerAddr = nats
-        .expose_secret()
-        .parse()
-        .map_err(|_| CommandError::Usage("--nats is not an address like nats://127.0.0.1:4222".to_owned()))?;
-    let mut options = async_nats::ConnectOptions::new().name("dramatis");
-    // The client does not take credentials from the address by itself.
-    if let (Some(user), Some(password)) = (address.username(), address.password()) {
-        options = options.user_and_password(user.to_owned(), password.to_owned());
-    }
-    let client = options.connect(address).await.map_err(|error| {
-        CommandError::Unavailable(format!(
-            "cannot connect to NATS: {error}; is the server there, and --nats right?"
-        ))
-    })?;
+    let client = connect(nats, async_nats::ConnectOptions::new().name("dramatis")).await?;
     let settings = JetStreamSettings {
         replicas: config.nats_replicas,
         durability: durability(config).await?,

@@ -20,6 +20,11 @@ async fn show(State(app): State<App>) -> Json<Value> {
     ))
 }
 
+/// The description of all that is answered over HTTP.
+pub(crate) fn openapi(production: bool, public_url: &str) -> Value {
+    document(&super::endpoints(production), public_url)
+}
+
 /// The description of `endpoints`.
 pub(crate) fn document(endpoints: &[Endpoint], public_url: &str) -> Value {
     let mut paths = Map::new();

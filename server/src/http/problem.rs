@@ -114,6 +114,11 @@ impl Problem {
         self
     }
 
+    /// Status, code and detail, for a wire that is not HTTP.
+    pub(crate) fn summary(&self) -> (u16, &'static str, String) {
+        (self.0.status.as_u16(), self.0.code, self.0.detail.clone())
+    }
+
     /// The stable code.
     pub(crate) fn code(&self) -> &'static str {
         self.0.code

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod backups;
 mod canaries;
 mod common;
 mod documented;
@@ -20,5 +21,7 @@ mod refusals;
 mod secrets;
 mod seed_and_cleanup;
 mod snippets;
+mod surface;
 mod tampered;
 mod two_houses;
+mod viewers;
