@@ -29,8 +29,9 @@ use crate::commands::top::TopArgs;
 use crate::commands::vault::VaultCommand;
 use crate::commands::viewers::ViewersCommand;
 use crate::commands::{
-    accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, mark, mounts,
-    parked, personas, policy, rebuild, runner, schema, seed, tick, token, top, up, vault, verify, viewers,
+    accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, health, mark,
+    mounts, parked, personas, policy, rebuild, runner, schema, seed, tick, token, top, up, vault, verify,
+    viewers,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -114,6 +115,12 @@ enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Whether the server on this machine is well, for probes: exit 0, or 5
+    Health {
+        /// Alive is enough; it need not be ready
+        #[arg(long)]
+        live: bool,
+    },
     /// What programs rely on, made from the code: NATS or HTTP
     Schema {
         /// Which
@@ -130,7 +137,7 @@ enum Command {
 impl Command {
     fn wants_json(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Runner(_) | Self::Accounts(_) | Self::Mcp(_) => false,
+            Self::Up(_) | Self::Runner(_) | Self::Accounts(_) | Self::Mcp(_) | Self::Health { .. } => false,
             Self::Demo(args) => args.json,
             Self::Seed(args) => args.api.json,
             Self::Cleanup(args) => args.api.json,
@@ -225,6 +232,7 @@ impl Cli {
             Command::Config(ConfigCommand::Print { .. }) => config::run(&layers, out),
             Command::Backup(args) => backup::run_backup(&args, &settings, clock, out).await,
             Command::Restore(args) => backup::run_restore(&args, &settings, &clock, out),
+            Command::Health { live } => health::run(live, &settings, out).await,
             Command::Schema { contract } => schema::run(contract, &settings, out),
             Command::Doctor { .. } => doctor::run(&settings, clock, out).await,
         }

@@ -86,7 +86,7 @@ impl JetStreamLog {
 impl Importer<'_> {
     /// Brings `commits` into the log, in their order, each once: whatever is there already stays as it is. Guards hold
     /// as for appends, so commits others append meanwhile are never overwritten or forked; imported ones come after.
-    /// They are not repeated for live dashboards where the server does not do so itself.
+    /// Live dashboards are told of them once the tables hold them.
     ///
     /// # Errors
     /// After bounded tries. Batches before the one that failed are stored; importing the same again completes it.

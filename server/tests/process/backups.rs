@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{Up, json, run, stdout};
+use crate::common::{Up, dramatis, json, run, stdout};
 
 /// Tables with their rows and checksums, held against the log.
 fn checksums(data: &Path) -> Value {
@@ -27,10 +27,24 @@ fn what_was_backed_up_is_the_same_house_after_a_wipe() {
     let up = Up::start(&data);
     let (seeded, code) = up.json(&["seed"]);
     assert_eq!(code, 0, "{seeded}");
+    let address = up.api.trim_start_matches("http://").to_owned();
+    for arguments in [&["health"][..], &["health", "--live"]] {
+        let asked = dramatis(&data)
+            .args(arguments)
+            .env("DRAMATIS_LISTEN", &address)
+            .output();
+        assert!(asked.unwrap().status.success(), "{arguments:?}");
+    }
     // A server that runs is writing.
     assert_eq!(run(&data, &["backup", to]).status.code(), Some(5));
     assert!(!backup.exists());
     assert_eq!(up.stop(), Some(0));
+
+    let asked = dramatis(&data)
+        .arg("health")
+        .env("DRAMATIS_LISTEN", &address)
+        .output();
+    assert_eq!(asked.unwrap().status.code(), Some(5));
 
     let before = checksums(&data);
     let made = json(&data, &["backup", to, "--json"]);
