@@ -16,7 +16,7 @@ pub(crate) const STREAM_SUBJECTS: [&str; 4] = [
     "dramatis.deploy.*",
 ];
 
-/// Where persona and session commits are told to live dashboards, redacted. Records are not.
+/// Where commits are told to live dashboards, redacted. Those about records are not.
 pub const LIVE_PREFIX: &str = "dramatis.live";
 /// Where questions about the tables are answered: `dramatis.query.personas.list`.
 pub const QUERY_PREFIX: &str = "dramatis.query";

@@ -80,6 +80,7 @@ impl Parts {
             ("log.persona", "dramatis.persona.{id}"),
             ("log.record", "dramatis.record.{id}"),
             ("log.session", "dramatis.session.{id}"),
+            ("log.deploy", "dramatis.deploy.{id}"),
         ] {
             let messages = json!({ "message": { "payload": payload } });
             self.channel(name, address, messages, false);
@@ -91,6 +92,7 @@ impl Parts {
         for (name, address) in [
             ("live.persona", "dramatis.live.persona.{id}"),
             ("live.session", "dramatis.live.session.{id}"),
+            ("live.deploy", "dramatis.live.deploy.{id}"),
         ] {
             self.told::<FeedMessage>(name, address, "A commit, redacted, once the tables hold it");
             self.channels[name]["messages"]["message"]["headers"] = json!({

@@ -282,6 +282,11 @@ async fn every_subject_of_the_description_is_on_the_wire_and_nothing_else_is() {
         (&json!(3), &json!(1))
     );
 
+    assert!(
+        run(&up.data, &["mark", "deploy", "v2", "--note", "faster"])
+            .status
+            .success()
+    );
     // Progress of jobs, whoever runs them.
     assert!(run(&up.data, &["verify", "--json"]).status.success());
     assert!(run(&up.data, &["rebuild", "--json"]).status.success());

@@ -121,7 +121,7 @@ fn mutating_subjects() -> Vec<String> {
     ] {
         subjects.push(format!("$JS.API.{verb}"));
     }
-    for kind in ["persona", "record", "session"] {
+    for kind in ["persona", "record", "session", "deploy"] {
         for id in ["a", "a%2Eb", "018f0000-0000-7000-8000-000000000001"] {
             subjects.push(format!("dramatis.{kind}.{id}"));
         }
