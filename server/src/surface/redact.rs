@@ -75,7 +75,7 @@ const RULES: &[Rule] = &[
             "retry_of",
             "called_at",
         ],
-        &["input_hash"],
+        &["input_hash", "act_hash"],
     ),
     rule(
         "ToolReturned",
@@ -192,6 +192,7 @@ const RULES: &[Rule] = &[
             "actor",
             "tool",
             "call_id",
+            "synced",
             "changed_at",
         ],
     ),
