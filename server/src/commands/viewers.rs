@@ -94,7 +94,8 @@ pub(crate) async fn run(
     let running = RunFile::find(config);
     if let Some(run) = &running {
         // The server may have lived virtual days; credentials end by its clock.
-        clock.advance(Duration::from_millis(run.ahead_ms));
+        let ahead = SignedDuration::from_millis(run.ahead_ms);
+        clock.set(clock.now().saturating_add(ahead).unwrap_or(Timestamp::MAX));
     }
     let now = clock.now();
     let dir = config.nats_dir();
