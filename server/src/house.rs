@@ -88,7 +88,6 @@ impl House {
             lifecycle.spawn(TaskKind::NatsChild, child.supervise(stops.nats.clone()));
             url
         };
-        let watched = connect_for_readers(&nats).await?;
         let (log, queue) = rooms::open_log_and_queue(config, &nats).await?;
         let identity = open_identity(config, &public_url, clock.clone(), ids.clone()).await?;
         rooms::trust_issuers(config, &public_url, &identity)?;
@@ -157,10 +156,7 @@ impl House {
             crate::http::finish_begun(erasing, stop_http).await;
             Ok(())
         });
-        Surface::new(watched, app.clone())
-            .start(&lifecycle, &stops.http)
-            .await
-            .map_err(CommandError::Unavailable)?;
+        open_surface(&nats, &app, &lifecycle, &stops).await?;
         let house = Self {
             app,
             address,
@@ -292,6 +288,18 @@ fn budgets(config: &Config) -> Budgets {
         persona_day_usd: config.budget_persona_day_usd,
         tick_usd: config.budget_tick_usd,
     }
+}
+
+/// Lets others look over NATS.
+async fn open_surface(
+    nats: &SecretString,
+    app: &App,
+    lifecycle: &Lifecycle,
+    stops: &Stops,
+) -> Result<(), CommandError> {
+    let surface = Surface::new(connect_for_readers(nats).await?, app.clone());
+    let started = surface.start(lifecycle, &stops.http).await;
+    started.map_err(CommandError::Unavailable)
 }
 
 fn failed(error: impl std::fmt::Display) -> CommandError {

@@ -38,9 +38,9 @@ impl TaskKind {
             Self::NatsChild | Self::Http | Self::CastWatch => true,
             // A fold halts for a person to look at. The house stays, not ready, with the reason: ended, it would be started
             // anew by whoever keeps it running, and go on past what it halted for.
-            Self::Projector | Self::Erasures | Self::MetricsUpkeep => false,
+            Self::Projector | Self::Erasures | Self::MetricsUpkeep
             // Those who only look must not bring down those who act.
-            Self::Queries | Self::LiveFeed | Self::Alarms => false,
+            | Self::Queries | Self::LiveFeed | Self::Alarms => false,
         }
     }
 }

@@ -64,7 +64,7 @@ impl Parts {
     /// What this house publishes.
     fn told<T: JsonSchema>(&mut self, name: &str, address: &str, summary: &str) {
         let payload = self.schema::<T>();
-        self.channel(name, address, json!({ "message": { "payload": payload } }), true);
+        self.channel(name, address, &json!({ "message": { "payload": payload } }), true);
         self.operation(name, "send", summary);
     }
 
@@ -83,7 +83,7 @@ impl Parts {
             ("log.deploy", "dramatis.deploy.{id}"),
         ] {
             let messages = json!({ "message": { "payload": payload } });
-            self.channel(name, address, messages, false);
+            self.channel(name, address, &messages, false);
             self.operation(name, "send", "A commit is appended to the log, by this house");
         }
     }
@@ -144,7 +144,7 @@ impl Parts {
                 },
             },
         });
-        self.channel(endpoint.name, &endpoint.subject(), messages, is_query);
+        self.channel(endpoint.name, &endpoint.subject(), &messages, is_query);
         self.operation(endpoint.name, "receive", endpoint.summary);
         let reply = format!("#/channels/{}/messages", endpoint.name);
         self.operations[endpoint.name]["reply"] = json!({
@@ -166,13 +166,13 @@ impl Parts {
             ] {
                 let name = format!("discovery.{}.{whose}", verb.to_lowercase());
                 let messages = json!({ "question": {}, "answer": { "payload": payload } });
-                self.channel(&name, &address, messages, true);
+                self.channel(&name, &address, &messages, true);
                 self.operation(&name, "receive", "As `nats micro` asks it");
             }
         }
     }
 
-    fn channel(&mut self, name: &str, address: &str, messages: Value, is_for_viewers: bool) {
+    fn channel(&mut self, name: &str, address: &str, messages: &Value, is_for_viewers: bool) {
         let mut channel = json!({ "address": address, "messages": messages, "x-viewer": is_for_viewers });
         if address.contains("{id}") {
             channel["parameters"] = json!({ "id": {} });

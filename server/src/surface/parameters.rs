@@ -114,7 +114,7 @@ mod tests {
             (&b"{\"afer\":7}"[..], 400),
             (b"[]x", 400),
             (b"\xff", 400),
-            (&[b' '; QUESTION_BYTES_MAX + 1], 413),
+            (&vec![b' '; QUESTION_BYTES_MAX + 1], 413),
         ] {
             assert_eq!(read::<Since>(odd).unwrap_err().status, status);
         }

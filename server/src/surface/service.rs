@@ -169,7 +169,7 @@ impl Shared {
             Ok(text) => self.send(reply, None, text).await,
             Err(refusal) => {
                 self.send(reply, Some(refusal.headers()), refusal.body().to_string())
-                    .await
+                    .await;
             }
         }
     }
