@@ -43,6 +43,7 @@ mod checksum;
 mod column;
 mod database;
 mod error;
+pub mod findings;
 mod fold;
 mod fork;
 mod location;

@@ -6,6 +6,7 @@ mod changes;
 mod counts;
 pub(crate) mod deploys;
 mod feedback;
+mod findings;
 mod operators;
 mod parked;
 mod personas;

@@ -9,6 +9,7 @@
 mod calls;
 mod crash;
 mod erased;
+mod findings;
 mod folds;
 mod fork;
 mod histories;

@@ -350,3 +350,20 @@ async fn a_schema_of_a_newer_program_and_an_address_of_something_else_are_refuse
     let error = Tables::connect("mysql://127.0.0.1/x").await.unwrap_err();
     assert!(matches!(error, TablesError::Address { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn findings_are_the_same_on_both_databases() {
+    let server = Postgres::start();
+    let log = crate::findings::lived().await;
+    let bench = Bench::new().await;
+    let tables = new_tables(&server, "findings").await;
+    let mut reports = Vec::new();
+    for tables in [&bench.tables, &tables] {
+        fold_to_end(log.clone(), tables, 2_000).await.unwrap();
+        let report = tables.findings(&crate::findings::asked()).await.unwrap().unwrap();
+        assert_eq!(report.findings.len(), 2);
+        reports.push(report);
+    }
+    assert_eq!(reports[0], reports[1]);
+    tables.close().await;
+}
