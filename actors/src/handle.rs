@@ -282,6 +282,11 @@ fn describe_metrics() {
         "cast_model_budget_refusals_total",
         "Requests that a budget did not cover"
     );
+    metrics::describe_counter!(
+        "cast_cassette_differences_total",
+        "Turns that differed from the cassette and were played all the same"
+    );
+    metrics::counter!("cast_cassette_differences_total").increment(0);
     metrics::counter!("cast_model_cost_micro_usd_total").increment(0);
     metrics::counter!("cast_model_budget_refusals_total").increment(0);
     for outcome in [

@@ -65,8 +65,8 @@ pub use error::CastError;
 pub use friction::{RUBRIC_VERSION, friction, stars_for};
 pub use handle::{Cast, CastHandle};
 pub use model::{
-    Api, Conversation, Endpoint, EndpointError, Endpoints, ModelBrain, ModelRequest, ModelSettings,
-    PriceError, Prices,
+    Api, Cassette, CassetteError, CassetteMode, Conversation, Endpoint, EndpointError, Endpoints, ModelBrain,
+    ModelRequest, ModelSettings, PriceError, Prices,
 };
 pub use purse::SpendLimits;
 pub use report::{TickProgress, TickReport, Who};

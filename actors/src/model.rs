@@ -16,6 +16,7 @@
 
 mod anthropic;
 mod api;
+mod cassette;
 mod endpoint;
 mod fault;
 mod names;
@@ -35,6 +36,7 @@ use serde_json::{Map, Value};
 use crate::brain::{Brain, BrainError, BrainIdentity, RateStep, Step, TickView};
 use crate::digest::ModuleDigest;
 pub use api::Api;
+pub use cassette::{Cassette, CassetteError, CassetteMode};
 pub use endpoint::{Endpoint, EndpointError, Endpoints};
 pub(crate) use fault::{Fault, Then, back_off};
 pub use price::{PriceError, Prices};

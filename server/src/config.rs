@@ -50,6 +50,18 @@ pub(crate) enum BrainKind {
     OpenAi,
 }
 
+/// What is done with a cassette.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CassetteKey {
+    /// Conversations with models are put down on it.
+    Record,
+    /// They are taken from it, request for request; no model is asked.
+    Replay,
+    /// They are taken from it turn by turn, whatever the app answers; no model is asked.
+    ReplayModel,
+}
+
 /// What the policy gate does with a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -169,6 +181,10 @@ pub(crate) struct Config {
     pub(crate) model_turns_per_tick_max: u32,
     /// Price list in TOML whose entries count before the built-in ones.
     pub(crate) prices_file: Option<PathBuf>,
+    /// File that conversations with models are put down on, or taken from.
+    pub(crate) cassette: Option<PathBuf>,
+    /// What is done with it.
+    pub(crate) cassette_mode: CassetteKey,
     /// Dollars one tick may spend on models.
     pub(crate) budget_tick_usd: f64,
     /// Dollars one persona may spend in a day.
@@ -267,6 +283,8 @@ impl Default for Config {
             model_extra: None,
             model_turns_per_tick_max: 24,
             prices_file: None,
+            cassette: None,
+            cassette_mode: CassetteKey::Replay,
             budget_tick_usd: 0.25,
             budget_persona_day_usd: 1.0,
             budget_day_usd: 10.0,

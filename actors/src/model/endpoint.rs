@@ -11,8 +11,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::api::Api;
+use super::cassette::Cassette;
 use super::fault::Fault;
-use super::turn::Turn;
+use super::turn::{Turn, Usage};
 
 /// How long a connection may take to open.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -41,15 +42,29 @@ pub struct Endpoint {
     base_url: String,
     headers: HeaderMap,
     http: reqwest::Client,
+    /// Where conversations are put down, or taken from instead of the server.
+    cassette: Option<Arc<Cassette>>,
+    /// What must never be on a cassette.
+    key: Option<SecretString>,
     /// On the clock's monotonic scale.
     paused_until: Mutex<Duration>,
 }
 
 /// All endpoints of one process.
 #[derive(Debug, Default)]
-pub struct Endpoints(BTreeMap<(Api, String, String), Arc<Endpoint>>);
+pub struct Endpoints {
+    known: BTreeMap<(Api, String, String), Arc<Endpoint>>,
+    cassette: Option<Arc<Cassette>>,
+}
 
 impl Endpoints {
+    /// The same, whose conversations are put down on `cassette` or taken from it.
+    #[must_use]
+    pub fn with_cassette(mut self, cassette: Arc<Cassette>) -> Self {
+        self.cassette = Some(cassette);
+        self
+    }
+
     /// The endpoint of that base URL and key; the same one for the same two.
     ///
     /// # Errors
@@ -63,17 +78,22 @@ impl Endpoints {
         let base_url = base_url.trim_end_matches('/').to_owned();
         let secret = key.map(|key| key.expose_secret().to_owned()).unwrap_or_default();
         let place = (api, base_url.clone(), secret);
-        if let Some(known) = self.0.get(&place) {
+        if let Some(known) = self.known.get(&place) {
             return Ok(known.clone());
         }
-        let endpoint = Arc::new(Endpoint::open(api, base_url, key)?);
-        self.0.insert(place, endpoint.clone());
+        let endpoint = Arc::new(Endpoint::open(api, base_url, key, self.cassette.clone())?);
+        self.known.insert(place, endpoint.clone());
         Ok(endpoint)
     }
 }
 
 impl Endpoint {
-    fn open(api: Api, base_url: String, key: Option<&SecretString>) -> Result<Self, EndpointError> {
+    fn open(
+        api: Api,
+        base_url: String,
+        key: Option<&SecretString>,
+        cassette: Option<Arc<Cassette>>,
+    ) -> Result<Self, EndpointError> {
         let url = reqwest::Url::parse(&base_url).ok();
         if !url.is_some_and(|url| ["http", "https"].contains(&url.scheme())) {
             return Err(EndpointError::BaseUrl(base_url));
@@ -83,6 +103,8 @@ impl Endpoint {
             headers: api.headers(key).map_err(|_| EndpointError::Key(api.as_str()))?,
             http: crate::stage::http_client(&base_url, CONNECT_WITHIN)?,
             base_url,
+            cassette,
+            key: key.cloned(),
             paused_until: Mutex::new(Duration::ZERO),
         })
     }
@@ -106,6 +128,9 @@ impl Endpoint {
 
     /// Sends one request and reads the answer. It tries once; dropping it ends the connection.
     pub(crate) async fn send(&self, body: &Value, now: Timestamp) -> Result<Turn, Fault> {
+        if let Some(cassette) = self.cassette.as_ref().filter(|cassette| cassette.plays()) {
+            return self.play(cassette, body);
+        }
         let unanswered = |error: reqwest::Error| {
             let was_sent = !error.is_connect();
             Fault::unanswered(crate::login::causes(&error.without_url()), was_sent)
@@ -134,8 +159,31 @@ impl Endpoint {
         let answer: Value = serde_json::from_slice(&answer).map_err(|error| {
             Fault::unreadable(&format!("line {} column {}", error.line(), error.column()))
         })?;
+        if let Some(cassette) = &self.cassette {
+            let key = self.key.as_ref().map(SecretString::expose_secret);
+            if let Err(error) = cassette.record(body, &answer, key) {
+                tracing::error!(%error, "an answer cannot be put on the cassette");
+            }
+        }
+        self.read(&answer)
+    }
+
+    /// The recorded answer, which costs nothing.
+    fn play(&self, cassette: &Cassette, body: &Value) -> Result<Turn, Fault> {
+        let answer = cassette.play(body).map_err(Fault::not_recorded)?;
+        let mut turn = self.read(&answer)?;
+        turn.usage = Usage {
+            input: Some(0),
+            cached: Some(0),
+            cache_write: Some(0),
+            output: Some(0),
+        };
+        Ok(turn)
+    }
+
+    fn read(&self, answer: &Value) -> Result<Turn, Fault> {
         self.api
-            .read(&answer)
+            .read(answer)
             .map_err(|lacks| Fault::unreadable(&format!("it lacks {lacks}")))
     }
 }

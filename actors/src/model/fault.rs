@@ -51,6 +51,15 @@ impl Fault {
         Self::unanswered(format!("the answer cannot be read: {message}"), true)
     }
 
+    /// A cassette that is played has no answer to that.
+    pub(super) fn not_recorded(message: String) -> Self {
+        Self {
+            message,
+            then: Then::GiveUp,
+            may_be_billed: false,
+        }
+    }
+
     /// The server said no.
     pub(super) fn status(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Self {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();

@@ -5,14 +5,14 @@ use std::fs;
 use std::sync::Arc;
 
 use actors::{
-    Api, Brain, Brains, Endpoints, ModelBrain, ModelLimits, ModelSettings, Prices, SimulatedBrain,
-    SpendLimits,
+    Api, Brain, Brains, Cassette, CassetteMode, Endpoints, ModelBrain, ModelLimits, ModelSettings, Prices,
+    SimulatedBrain, SpendLimits,
 };
 use clap::ValueEnum as _;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::config::{BrainKind, Config};
+use crate::config::{BrainKind, CassetteKey, Config};
 use crate::exit::CommandError;
 
 /// Newer models of OpenAI's own refuse the older name; most other servers know no other.
@@ -23,9 +23,15 @@ const OPENAI_HOST: &str = "://api.openai.com";
 /// # Errors
 /// [`CommandError::Usage`] naming the key: a brain that does not exist, a missing API key, an address that is none.
 pub(super) fn of(config: &Config) -> Result<Brains, CommandError> {
+    let cassette = cassette(config)?;
+    let mut endpoints = Endpoints::default();
+    if let Some(cassette) = &cassette {
+        endpoints = endpoints.with_cassette(cassette.clone());
+    }
     let mut workshop = Workshop {
         config,
-        endpoints: Endpoints::default(),
+        asks_nobody: cassette.is_some_and(|cassette| cassette.plays()),
+        endpoints,
         made: BTreeMap::new(),
     };
     let mut brains = Brains::all(workshop.brain(config.brain, None)?);
@@ -41,6 +47,20 @@ pub(super) fn of(config: &Config) -> Result<Brains, CommandError> {
         brains = brains.with(email, workshop.brain(kind, model)?);
     }
     Ok(brains)
+}
+
+/// The cassette that the settings name, if they do.
+fn cassette(config: &Config) -> Result<Option<Arc<Cassette>>, CommandError> {
+    let Some(file) = &config.cassette else {
+        return Ok(None);
+    };
+    let mode = match config.cassette_mode {
+        CassetteKey::Record => CassetteMode::Record,
+        CassetteKey::Replay => CassetteMode::Replay,
+        CassetteKey::ReplayModel => CassetteMode::ReplayModel,
+    };
+    let opened = Cassette::open(file, mode).map_err(|error| CommandError::Usage(error.to_string()))?;
+    Ok(Some(Arc::new(opened)))
 }
 
 /// What brains that ask a model may do and spend.
@@ -79,6 +99,8 @@ fn micro_usd(dollars: f64) -> u64 {
 /// Makes each brain once, so that those who ask the same server share its limits.
 struct Workshop<'a> {
     config: &'a Config,
+    /// A cassette answers: no key is needed.
+    asks_nobody: bool,
     endpoints: Endpoints,
     made: BTreeMap<(BrainKind, String), Arc<dyn Brain>>,
 }
@@ -105,7 +127,9 @@ impl Workshop<'_> {
         if let Some(known) = self.made.get(&(kind, model.clone())) {
             return Ok(known.clone());
         }
-        must_have_key(api, base_url, key)?;
+        if !self.asks_nobody {
+            must_have_key(api, base_url, key)?;
+        }
         let endpoint = self
             .endpoints
             .of(api, base_url, key)
@@ -173,6 +197,22 @@ mod tests {
         assert!(of(&config).is_ok(), "a server of one's own may need none");
         config.anthropic_base_url = "somewhere".to_owned();
         assert!(refusal(&config).contains("anthropic_base_url"));
+    }
+
+    #[test]
+    fn a_brain_that_a_cassette_plays_needs_no_key_and_a_cassette_that_is_none_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config();
+        config.brain = BrainKind::Anthropic;
+        config.cassette = Some(dir.path().join("tape.jsonl"));
+        assert!(refusal(&config).contains("tape.jsonl"));
+        config.cassette_mode = CassetteKey::Record;
+        assert!(refusal(&config).contains("ANTHROPIC_API_KEY"));
+        config.cassette_mode = CassetteKey::Replay;
+        assert!(
+            of(&config).is_ok(),
+            "the tape is there now, though nothing is on it"
+        );
     }
 
     #[test]
