@@ -14,6 +14,7 @@ use crate::commands::cleanup::CleanupArgs;
 use crate::commands::config::ConfigCommand;
 use crate::commands::demo::DemoArgs;
 use crate::commands::events::EventsCommand;
+use crate::commands::findings::FindingsArgs;
 use crate::commands::mark::MarkCommand;
 use crate::commands::mounts::MountsCommand;
 use crate::commands::parked::ParkedCommand;
@@ -29,9 +30,9 @@ use crate::commands::top::TopArgs;
 use crate::commands::vault::VaultCommand;
 use crate::commands::viewers::ViewersCommand;
 use crate::commands::{
-    accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, health, mark,
-    mounts, parked, personas, policy, rebuild, runner, schema, seed, tick, token, top, up, vault, verify,
-    viewers,
+    accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, findings, health,
+    mark, mounts, parked, personas, policy, rebuild, runner, schema, seed, tick, token, top, up, vault,
+    verify, viewers,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -71,6 +72,8 @@ enum Command {
     /// Read the log
     #[command(subcommand)]
     Events(EventsCommand),
+    /// What is worth knowing this morning: what got worse, since when, and what shows it
+    Findings(FindingsArgs),
     /// Mark what happened to the app
     #[command(subcommand)]
     Mark(MarkCommand),
@@ -146,6 +149,7 @@ impl Command {
             Self::Personas(command) => command.api().json,
             Self::Events(_) | Self::Schema { .. } => true,
             Self::Token(args) => args.json,
+            Self::Findings(args) => args.json,
             Self::Mark(command) => command.wants_json(),
             Self::Rebuild(args) => args.json,
             Self::Audit(command) => command.wants_json(),
@@ -217,6 +221,7 @@ impl Cli {
                 personas::run(&command, &ApiClient::connect(command.api(), &settings)?, out).await
             }
             Command::Events(command) => log_events::run(&command, &settings, clock, out).await,
+            Command::Findings(args) => findings::run(&args, &settings, out).await,
             Command::Mark(command) => mark::run(&command, &settings, clock, out).await,
             Command::Rebuild(args) => rebuild::run(&args, &settings, clock, out).await,
             Command::Verify { .. } => verify::run(&settings, clock, out).await,

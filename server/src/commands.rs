@@ -11,6 +11,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 mod drift;
 pub(crate) mod events;
+pub(crate) mod findings;
 pub(crate) mod health;
 pub(crate) mod mark;
 pub(crate) mod mounts;

@@ -1,6 +1,7 @@
 //! `dramatis mark deploy NAME`: what happened to the app itself, so that findings can say what came before and after.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use events::{
     Clock as _, Commit, CommitId, DeployMarked, DeployName, Event, EventLog, ExpectedSeq, NOTES_CHARS_MAX,
@@ -13,6 +14,7 @@ use crate::config::Config;
 use crate::exit::CommandError;
 use crate::log_access::LogAccess;
 use crate::output::{Format, Out, printable};
+use crate::run_file::RunFile;
 
 /// Characters a deployment's name may have: it stands in tables and on axes.
 const NAME_CHARS_MAX: usize = 80;
@@ -91,6 +93,10 @@ pub(crate) async fn run(
     out: &mut Out,
 ) -> Result<(), CommandError> {
     let MarkCommand::Deploy(args) = command;
+    if let Some(run) = RunFile::find(config) {
+        // The server may have lived virtual days; what it did is dated by its clock.
+        clock.advance(Duration::from_millis(run.ahead_ms));
+    }
     let access = LogAccess::open(config, clock.clone()).await?;
     let marked = mark(access.log(), args, clock.now()).await;
     access.close().await;

@@ -129,8 +129,10 @@ async fn without_a_tick_or_a_deployment_of_that_name_there_is_nothing_to_report(
         let refused = super::report(&args(line).unwrap(), &tables).await.unwrap_err();
         assert_eq!(refused.exit_code(), 3, "{refused}");
     }
-    let mut config = Config::default();
-    config.data = dir.path().join("nothing");
+    let config = Config {
+        data: dir.path().join("nothing"),
+        ..Config::default()
+    };
     let (mut out, _) = Out::captured(Format::Text);
     let refused = run(&args(&[]).unwrap(), &config, &mut out).await.unwrap_err();
     assert_eq!(refused.exit_code(), 3);

@@ -29,8 +29,8 @@ pub(super) fn text(report: &FindingsReport, width: u16, paint: Paint) -> String 
         time(report.as_of),
         count_of(days.unsigned_abs(), "day")
     )));
-    page.line("");
     if report.findings.is_empty() {
+        page.line("");
         page.line(&paint.green("Nothing got worse."));
     }
     for (number, finding) in (1..).zip(&report.findings) {
@@ -48,12 +48,17 @@ pub(super) fn text(report: &FindingsReport, width: u16, paint: Paint) -> String 
         );
     }
     page.section(paint, "Tools", &tools(report, width, paint));
-    page.section(paint, "Modules", &modules(report, width, paint));
+    if !report.modules.is_empty() {
+        page.section(paint, "Modules", &modules(report, width, paint));
+    }
     let people = people(report);
     if !people.is_empty() {
         page.section(paint, "People", &people.join("\n"));
     }
-    page.section(paint, "Raters", &raters(report).join("\n"));
+    let raters = raters(report);
+    if !raters.is_empty() {
+        page.section(paint, "Raters", &raters.join("\n"));
+    }
     if report.is_shortened {
         page.line("");
         page.prose(
@@ -90,16 +95,24 @@ impl Page {
 
     /// A sentence broken between words, each line after `indent`.
     fn prose(&mut self, text: &str, indent: &str) {
-        let mut line = indent.to_owned();
+        self.prose_after(text, indent, indent);
+    }
+
+    /// The same, with something else before the first line.
+    fn prose_after(&mut self, text: &str, mark: &str, indent: &str) {
+        let mut line = mark.to_owned();
+        let mut is_fresh = true;
         for word in printable(text).split_whitespace() {
-            if line.len() > indent.len() && line.chars().count() + 1 + word.chars().count() > self.width {
+            if !is_fresh && line.chars().count() + 1 + word.chars().count() > self.width {
                 self.line(&line);
-                line = indent.to_owned();
+                indent.clone_into(&mut line);
+                is_fresh = true;
             }
-            if line.len() > indent.len() {
+            if !is_fresh {
                 line.push(' ');
             }
             line.push_str(word);
+            is_fresh = false;
         }
         self.line(&line);
     }
@@ -107,6 +120,7 @@ impl Page {
 
 fn one(page: &mut Page, number: u64, finding: &Finding, paint: Paint) {
     let headline = printable(&finding.headline);
+    page.line("");
     page.line(&paint.red(format!("{number}. {headline}")));
     let mut facts = vec![count_of(finding.personas_affected, "persona")];
     if let Some(since) = finding.since {
@@ -124,8 +138,7 @@ fn one(page: &mut Page, number: u64, finding: &Finding, paint: Paint) {
     if !shown.is_empty() {
         page.prose(&format!("evidence: {}", shown.join(", ")), "   ");
     }
-    page.prose(next(finding.kind), "   → ");
-    page.line("");
+    page.prose_after(next(finding.kind), "   → ", "     ");
 }
 
 /// What to do with a finding.
@@ -225,7 +238,9 @@ fn tools(report: &FindingsReport, width: u16, paint: Paint) -> String {
     let mut text = rows.to_string();
     let more = report.tools.len().saturating_sub(TOOLS_MAX);
     if more > 0 {
-        text.push_str(&format!("\nand {}, less troubled", count_of(more as u64, "tool")));
+        text.push_str("\nand ");
+        text.push_str(&count_of(more as u64, "tool"));
+        text.push_str(", less troubled");
     }
     text
 }
