@@ -53,10 +53,18 @@ fn planted_faults_are_reported_within_three_weeks_and_nothing_else_is() {
 
 #[test]
 fn of_twenty_casts_whose_app_never_breaks_at_most_one_finding_is_reported_in_all() {
-    let mut reported = Vec::new();
-    for seed in 100..120 {
-        let first = first_reported(&mut Cast::new(seed), &[]);
-        reported.extend(first.into_iter().map(|finding| (seed, finding)));
-    }
-    assert!(reported.len() <= 1, "{reported:?}");
+    let five_from = |start: u64| {
+        let casts = (start..start + 5).map(|seed| (seed, first_reported(&mut Cast::new(seed), &[])));
+        casts.filter(|(_, first)| !first.is_empty()).collect::<Vec<_>>()
+    };
+    // Side by side: the casts have nothing in common.
+    let reported: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = [100, 105, 110, 115]
+            .map(|start| scope.spawn(move || five_from(start)))
+            .into();
+        let found = threads.into_iter().map(|thread| thread.join().unwrap());
+        found.flatten().collect()
+    });
+    let findings: usize = reported.iter().map(|(_, first)| first.len()).sum();
+    assert!(findings <= 1, "{reported:?}");
 }
