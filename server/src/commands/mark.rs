@@ -1,13 +1,12 @@
 //! `dramatis mark deploy NAME`: what happened to the app itself, so that findings can say what came before and after.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use events::{
     Clock as _, Commit, CommitId, DeployMarked, DeployName, Event, EventLog, ExpectedSeq, NOTES_CHARS_MAX,
     Rejection, StreamSeq, Subject, SystemClock,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::config::Config;
@@ -95,7 +94,8 @@ pub(crate) async fn run(
     let MarkCommand::Deploy(args) = command;
     if let Some(run) = RunFile::find(config) {
         // The server may have lived virtual days; what it did is dated by its clock.
-        clock.advance(Duration::from_millis(run.ahead_ms));
+        let ahead = SignedDuration::from_millis(run.ahead_ms);
+        clock.set(clock.now().saturating_add(ahead).unwrap_or(Timestamp::MAX));
     }
     let access = LogAccess::open(config, clock.clone()).await?;
     let marked = mark(access.log(), args, clock.now()).await;
