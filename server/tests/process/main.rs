@@ -13,6 +13,7 @@ mod common;
 mod documented;
 mod erased;
 mod killed;
+mod killed_model;
 mod parked;
 mod policy;
 mod postgres;
