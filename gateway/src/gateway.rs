@@ -1,5 +1,6 @@
 //! The room itself: what it holds, its routes, and how it stops.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use events::{Clock, EventLog, Ids, UserId};
+use events::{Clock, EventLog, Ids, RecordId, SpaceId, UserId};
 use futures::StreamExt as _;
 use http::{HeaderName, Method, header};
 use identity::Identity;
@@ -44,6 +45,7 @@ use crate::sessions::{Session, Sessions};
 use crate::settings::{GatewaySettings, RecordCalls};
 use crate::sync::SyncStreams;
 use crate::telemetry;
+use crate::tool::ToolError;
 
 /// How long clients that listen for changes may take to hear that there will be none.
 const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
@@ -350,6 +352,21 @@ impl Gateway {
         inner.end_all(inner.sessions.take_of(user_id), "erased").await;
         inner.mounts.end_user(user_id);
         Ok(())
+    }
+
+    /// A record for whoever was granted it: its sealed fields under `data_key`, or as they stand without one. Whether it
+    /// was granted is the caller's to know.
+    ///
+    /// # Errors
+    /// [`ToolError`] when it cannot be read.
+    pub async fn granted_record(
+        &self,
+        space: &SpaceId,
+        table: &str,
+        id: &RecordId,
+        data_key: Option<&[u8; 32]>,
+    ) -> Result<Option<BTreeMap<String, serde_json::Value>>, ToolError> {
+        self.inner.records.granted(space, table, id, data_key).await
     }
 
     /// Waits until every mounted server was asked for its tools once, `within` at most. What is away by then is

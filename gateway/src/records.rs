@@ -402,6 +402,48 @@ impl CallContext {
 }
 
 impl Records {
+    /// A record for whoever was granted it: its sealed fields under `data_key` and bound to their place, or as they
+    /// stand where their owner sealed them for the grant. `None` where there is no such record.
+    pub(crate) async fn granted(
+        &self,
+        space: &SpaceId,
+        table: &str,
+        id: &RecordId,
+        data_key: Option<&[u8; 32]>,
+    ) -> Result<Option<BTreeMap<String, Value>>, ToolError> {
+        let row = self.tables.record(space, table, id).await.map_err(unreadable)?;
+        let Some(row) = row.filter(|row| !row.deleted) else {
+            return Ok(None);
+        };
+        let mut fields = row.fields;
+        let Some(data_key) = data_key else {
+            return Ok(Some(fields));
+        };
+        let key = self.keys.get(space).await?;
+        let sealed = sealed_fields(table);
+        for (name, value) in fields
+            .iter_mut()
+            .filter(|(name, _)| sealed.contains(&name.as_str()))
+        {
+            let place = FieldPlace {
+                space: space.as_str(),
+                table,
+                record: id.as_str(),
+                field: name,
+            };
+            match field_crypto::open_field(self.field_form, key.all(), value, place) {
+                Ok(opened) => {
+                    let mut nonce = [0; 12];
+                    self.ids.fill(&mut nonce);
+                    *value =
+                        field_crypto::seal_field(FieldForm::Bound, data_key, &opened.value, nonce, place);
+                }
+                Err(error) => return Err(self.refused(error, place).await),
+            }
+        }
+        Ok(Some(fields))
+    }
+
     /// Puts on record that a field did not open, and says so to whoever wanted to read it.
     pub(crate) async fn refused(&self, error: FieldError, place: FieldPlace<'_>) -> ToolError {
         let FieldPlace {

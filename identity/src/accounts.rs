@@ -11,7 +11,7 @@ use crate::text_enum::text_enum;
 use crate::{Identity, store};
 
 text_enum! {
-    /// Who acts through an account. It never changes.
+    /// Who acts through an account. A person's can be marked as a persona's, never the other way.
     AccountKind stored in "users.kind" {
         /// A person.
         Human = "human",
@@ -118,6 +118,93 @@ impl Identity {
     /// The account with this email, in whatever case it is written.
     pub async fn account_by_email(&self, email: &str) -> Result<Option<Account>, IdentityError> {
         by_email(&self.inner.db, &normalized_email(email)).await
+    }
+
+    /// Accounts of `kinds` in the order of their emails, those after the email `after`, at most `limit`.
+    pub async fn accounts_after(
+        &self,
+        kinds: &[AccountKind],
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Account>, IdentityError> {
+        let rows: Vec<AccountRow> = sqlx::query_as(
+            "-- accounts_after
+             SELECT
+                 id,
+                 email,
+                 name,
+                 kind,
+                 role,
+                 tier,
+                 time_zone,
+                 created_at,
+                 suspended_at
+             FROM users
+             WHERE
+                 kind IN (SELECT value FROM json_each($1))
+                 AND email > $2
+                 AND suspended_at IS NULL
+             ORDER BY email
+             LIMIT $3",
+        )
+        .bind(serde_json::json!(kinds).to_string())
+        .bind(normalized_email(after))
+        .bind(i64::from(limit))
+        .fetch_all(&self.inner.db)
+        .await?;
+        rows.into_iter().map(Account::try_from).collect()
+    }
+
+    /// How many accounts of `kinds` there are.
+    pub async fn count_accounts(&self, kinds: &[AccountKind]) -> Result<u64, IdentityError> {
+        let count: i64 = sqlx::query_scalar(
+            "-- count_accounts
+             SELECT count(*)
+             FROM users
+             WHERE
+                 kind IN (SELECT value FROM json_each($1))
+                 AND suspended_at IS NULL",
+        )
+        .bind(serde_json::json!(kinds).to_string())
+        .fetch_one(&self.inner.db)
+        .await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Marks an ordinary person's account as a persona's, for good. Doing it twice is doing it once.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotFound`] when there is no such account; [`IdentityError::NotStampable`] for an
+    /// administrator's and the house's own.
+    pub async fn stamp_persona(&self, id: &UserId) -> Result<Account, IdentityError> {
+        let _forget = self.inner.known_accounts.forget_after(id);
+        let now = self.inner.clock.now();
+        let mut tx = store::begin(&self.inner.db).await?;
+        let account = by_id(&mut *tx, id).await?.ok_or(IdentityError::NotFound)?;
+        match (account.kind, account.role) {
+            (AccountKind::Persona, _) => return Ok(account),
+            (AccountKind::Human, Role::User) => {}
+            _ => return Err(IdentityError::NotStampable),
+        }
+        sqlx::query(
+            "-- stamp_persona
+             UPDATE users
+             SET
+                 kind = 'persona',
+                 updated_at = max(created_at, $1)
+             WHERE
+                 id = $2",
+        )
+        .bind(now.as_microsecond())
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await?;
+        audit::record(&mut *tx, Deed::of_the_house(Act::PersonaStamped, Some(id)), now).await?;
+        tx.commit().await?;
+        Ok(Account {
+            kind: AccountKind::Persona,
+            ..account
+        })
     }
 
     /// Gives the account another role, from its next request on.

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::accounts::{AccountKind, Role, Tier};
 use crate::cache::Recent;
 use crate::error::IdentityError;
-use crate::tokens::{TOKEN_BYTES_MAX, Verified};
+use crate::tokens::{LoginSession, TOKEN_BYTES_MAX, Verified};
 use crate::{Identity, telemetry};
 
 /// Half of the verified tokens remembered.
@@ -37,6 +37,8 @@ pub struct Caller {
     pub issuer: String,
     /// When the token ends.
     pub expires_at: Timestamp,
+    /// The login the token goes back to; `None` for another issuer's.
+    pub(crate) login: Option<LoginSession>,
 }
 
 /// Why a token is not accepted. The text says what to do, and never holds anything of the token.
@@ -81,6 +83,9 @@ pub enum TokenError {
     /// Its account is not there (any more).
     #[error("the token's account does not exist; register, or log in with another one")]
     UnknownAccount,
+    /// It was taken back.
+    #[error("the token was revoked; log in again")]
+    Revoked,
     /// Its account is being erased.
     #[error("the token's account is being erased; register again, or log in with another one")]
     Suspended,
@@ -112,6 +117,7 @@ impl TokenError {
             Self::Expired => "expired",
             Self::NotYetValid => "not-yet-valid",
             Self::UnknownAccount => "unknown-account",
+            Self::Revoked => "revoked",
             Self::Suspended => "suspended",
             Self::InsufficientScope(_) => "insufficient-scope",
             Self::KeysUnavailable => "keys-unavailable",
@@ -147,7 +153,10 @@ impl Identity {
             .account_seen_lately(&user_id)
             .await
             .map_err(TokenError::Unavailable)?;
-        let account = account.ok_or(TokenError::UnknownAccount)?;
+        let (account, revoked) = account.ok_or(TokenError::UnknownAccount)?;
+        if verified.issuer == self.inner.tokens.issuer() {
+            revoked.check(verified.login.as_ref())?;
+        }
         account.refuse_if_suspended().map_err(|_| TokenError::Suspended)?;
         Ok(Caller {
             user_id,
@@ -158,6 +167,7 @@ impl Identity {
             time_zone: account.time_zone,
             issuer: verified.issuer,
             expires_at: verified.expires_at,
+            login: verified.login,
         })
     }
 
@@ -168,6 +178,7 @@ impl Identity {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong);
         }
+        self.refresh_signing_keys().await;
         let digest = Sha256::digest(token).into();
         if let Some(verified) = self.inner.verified_tokens.get(&digest)
             && self.is_key_in_force(&verified).await?
@@ -176,7 +187,10 @@ impl Identity {
         }
         let verified = match self.vouched(token).await {
             Some(verified) => verified?,
-            None => self.inner.tokens.verify(&self.inner.signing_keys, token)?,
+            None => self
+                .inner
+                .tokens
+                .verify(&self.inner.signing_keys, token, self.inner.clock.now())?,
         };
         self.inner.verified_tokens.insert(digest, verified.clone());
         Ok(verified)
@@ -202,7 +216,11 @@ impl Identity {
     /// Whether the key that signed a token we verified once is still one to be believed.
     async fn is_key_in_force(&self, verified: &Verified) -> Result<bool, TokenError> {
         if verified.issuer == self.inner.tokens.issuer() {
-            return Ok(self.inner.signing_keys.find(&verified.key).is_some());
+            return Ok(self
+                .inner
+                .signing_keys
+                .find(&verified.key, self.inner.clock.now())
+                .is_some());
         }
         match self.inner.issuers.get() {
             Some(issuers) => issuers.still_has(&verified.issuer, &verified.key).await,

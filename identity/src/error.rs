@@ -60,6 +60,12 @@ pub enum IdentityError {
     /// The account has no master key yet.
     #[error("the vault is not initialised; make it before reading its key")]
     VaultNotInitialised,
+    /// The login is too old to be gone on with, or not one of ours.
+    #[error("this login cannot be gone on with; log in again")]
+    LoginEnded,
+    /// The account is not one that can become a persona's.
+    #[error("only an ordinary person's account can be marked as a persona's")]
+    NotStampable,
     /// Only the owner has the master key.
     #[error(
         "this account is zero-knowledge: only its owner's own client has the key; decrypt there, or give the server \

@@ -2,7 +2,7 @@
 //! the database.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use events::UserId;
@@ -11,6 +11,7 @@ use crate::Identity;
 use crate::accounts::Account;
 use crate::cache::Recent;
 use crate::error::IdentityError;
+use crate::revocation::{self, Revoked};
 
 /// How long an account that was seen is believed to be there unchanged. Changes made by this process are seen
 /// at once; this is the delay for changes made by another process on the same file.
@@ -21,18 +22,22 @@ const KNOWN_HALF: usize = 4_096;
 
 impl Identity {
     /// As [`Identity::account`], believing for a moment what was seen last. Asked on every request.
-    pub(crate) async fn account_seen_lately(&self, id: &UserId) -> Result<Option<Account>, IdentityError> {
+    pub(crate) async fn account_seen_lately(
+        &self,
+        id: &UserId,
+    ) -> Result<Option<(Account, Arc<Revoked>)>, IdentityError> {
         let known = &self.inner.known_accounts;
         let now = self.inner.clock.monotonic();
-        if let Some(account) = known.seen(id, now) {
-            return Ok(Some(account));
+        if let Some(seen) = known.seen(id, now) {
+            return Ok(Some(seen));
         }
         let changes = known.changes();
-        let account = self.account(id).await?;
-        if let Some(account) = &account {
-            known.remember(account.clone(), now, changes);
-        }
-        Ok(account)
+        let Some(account) = self.account(id).await? else {
+            return Ok(None);
+        };
+        let revoked = Arc::new(revocation::of(&self.inner.db, id).await?);
+        known.remember(account.clone(), revoked.clone(), now, changes);
+        Ok(Some((account, revoked)))
     }
 }
 
@@ -49,6 +54,7 @@ pub(crate) struct KnownAccounts {
 #[derive(Debug)]
 struct Seen {
     account: Account,
+    revoked: Arc<Revoked>,
     at: Duration,
 }
 
@@ -66,21 +72,23 @@ impl KnownAccounts {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen(&self, id: &UserId, now: Duration) -> Option<Account> {
+    fn seen(&self, id: &UserId, now: Duration) -> Option<(Account, Arc<Revoked>)> {
         let mut known = self.lock();
         let seen = known.get(id)?;
-        (now.saturating_sub(seen.at) < BELIEVED_FOR).then(|| seen.account.clone())
+        (now.saturating_sub(seen.at) < BELIEVED_FOR).then(|| (seen.account.clone(), seen.revoked.clone()))
     }
 
     fn changes(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
     }
 
-    fn remember(&self, account: Account, at: Duration, changes: u64) {
+    fn remember(&self, account: Account, revoked: Arc<Revoked>, at: Duration, changes: u64) {
         // The lock is taken first: a change either is counted by now, or forgets what is remembered here.
         let mut known = self.lock();
         if self.changes() == changes {
-            known.insert(account.id.clone(), Seen { account, at });
+            let id = account.id.clone();
+            let seen = Seen { account, revoked, at };
+            known.insert(id, seen);
         }
     }
 
@@ -132,9 +140,10 @@ mod tests {
     #[test]
     fn an_account_is_believed_for_a_moment_only() {
         let known = KnownAccounts::default();
-        known.remember(anna(), Duration::ZERO, known.changes());
-        assert_eq!(known.seen(&anna().id, Duration::from_millis(1_999)), Some(anna()));
-        assert_eq!(known.seen(&anna().id, Duration::from_secs(2)), None);
+        known.remember(anna(), Arc::default(), Duration::ZERO, known.changes());
+        let seen = known.seen(&anna().id, Duration::from_millis(1_999));
+        assert_eq!(seen.map(|(account, _)| account), Some(anna()));
+        assert!(known.seen(&anna().id, Duration::from_secs(2)).is_none());
     }
 
     #[test]
@@ -142,7 +151,7 @@ mod tests {
         let known = KnownAccounts::default();
         let changes = known.changes();
         drop(known.forget_after(&anna().id));
-        known.remember(anna(), Duration::ZERO, changes);
-        assert_eq!(known.seen(&anna().id, Duration::ZERO), None);
+        known.remember(anna(), Arc::default(), Duration::ZERO, changes);
+        assert!(known.seen(&anna().id, Duration::ZERO).is_none());
     }
 }

@@ -18,6 +18,7 @@
 //!   we say of an account to others.
 //! * `spaces`, `memberships`, `members`, `invitations`: who shares records with whom. `vault`, `seal`, `key_ring`: the
 //!   keys those records are encrypted with, and the keys those are sealed with.
+//! * `revocation`: logins that are gone on with, and those that are taken back. `grants`: keys handed out for a while.
 //! * `audit`: every sensitive act, on record.
 //!
 //! **To add a column or table**: add the next numbered file to `migrations/sqlite/identity/` (never edit one),
@@ -34,6 +35,7 @@ mod authenticate;
 mod cache;
 mod deletion;
 mod error;
+mod grants;
 mod hashing_threads;
 mod invitations;
 mod issuers;
@@ -45,6 +47,7 @@ mod members;
 mod memberships;
 mod passwords;
 mod registration;
+mod revocation;
 mod rewrite;
 mod seal;
 mod settings;
@@ -72,6 +75,7 @@ pub use audit::{Act, AuditEntry};
 pub use authenticate::{Caller, TokenError};
 pub use deletion::Deleted;
 pub use error::{CryptoError, DatabaseError, IdentityError};
+pub use grants::{DERIVATION_VERSION, GrantError, GrantInUse, GrantRequest, KeyGrant, Minter, RunnerKey};
 pub use invitations::{Invitation, InvitationToMe};
 pub use issuers::{KeySetFuture, KeySetSource, TokenAlgorithm, TrustedIssuer};
 pub use key_ring::KeyRing;
@@ -81,6 +85,7 @@ pub use memberships::Membership;
 pub use registration::{PersonaAccount, Registration, Upserted};
 pub use seal::KeyEncryptionKey;
 pub use settings::{IdentitySettings, PasswordCost};
+pub use signing_keys::RotatedSigningKey;
 pub use spaces::{NewSpace, SpaceRole, SpaceType};
 pub use vault::{MasterKey, RecoveryWrap, Rewrapped, SpaceKeys, VaultAccess, VaultStatus};
 
@@ -162,6 +167,6 @@ impl Identity {
 
     /// The public keys our tokens can be verified with, as a JSON Web Key Set (RFC 7517).
     pub fn jwks(&self) -> serde_json::Value {
-        self.inner.signing_keys.jwks()
+        self.inner.signing_keys.jwks(self.inner.clock.now())
     }
 }

@@ -11,6 +11,7 @@ use crate::accounts::Account;
 use crate::audit::{self, Act, Deed};
 use crate::error::IdentityError;
 use crate::registration::normalized_email;
+use crate::tokens::LoginSession;
 use crate::{Identity, telemetry};
 
 /// A fresh token and whose it is.
@@ -100,10 +101,16 @@ impl Identity {
     async fn sign_in(&self, user: &UserId) -> Result<Login, IdentityError> {
         let account = self.account(user).await?.ok_or(IdentityError::NotFound)?;
         account.refuse_if_suspended()?;
-        let (token, expires_at) =
-            self.inner
-                .tokens
-                .sign(self.inner.signing_keys.newest(), &account, self.inner.clock.now())?;
+        let login = self.new_login(user).await?;
+        self.sign(account, &login).await
+    }
+
+    /// A token of `login` for its account.
+    pub(crate) async fn sign(&self, account: Account, login: &LoginSession) -> Result<Login, IdentityError> {
+        self.refresh_signing_keys().await;
+        let (inner, now) = (&self.inner, self.inner.clock.now());
+        let key = inner.signing_keys.signing(now);
+        let (token, expires_at) = inner.tokens.sign(&key, &account, login, now)?;
         Ok(Login {
             token,
             expires_at,

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use events::UserId;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use secrecy::SecretString;
@@ -48,6 +48,20 @@ struct OurClaims<'a> {
     email: &'a str,
     role: &'a str,
     tier: &'a str,
+    sid: &'a str,
+    auth_time: u64,
+    epoch: u64,
+}
+
+/// The login a token goes back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoginSession {
+    /// Its name.
+    pub(crate) id: String,
+    /// When the password was shown, or what stood for it.
+    pub(crate) signed_in_at_s: u64,
+    /// How often all of the account's tokens had been taken back by then.
+    pub(crate) epoch: u64,
 }
 
 /// What we state of an account to somebody else.
@@ -72,6 +86,9 @@ pub(crate) struct AnyClaims {
     exp: Option<Value>,
     nbf: Option<Value>,
     pub(crate) scope: Option<Value>,
+    sid: Option<Value>,
+    auth_time: Option<Value>,
+    epoch: Option<Value>,
 }
 
 /// A token whose signature and claims hold; whether now is its time is asked on every use.
@@ -83,6 +100,8 @@ pub(crate) struct Verified {
     pub(crate) user_id: UserId,
     pub(crate) issuer: String,
     pub(crate) expires_at: Timestamp,
+    /// The login it goes back to; `None` for other issuers' tokens, and for ours of before there were any.
+    pub(crate) login: Option<LoginSession>,
     expires_at_s: u64,
     not_before_s: u64,
 }
@@ -105,6 +124,7 @@ impl Verified {
             key,
             user_id,
             issuer,
+            login: None,
             expires_at: instant(expires_at_s).ok_or(TokenError::MalformedClaim("exp"))?,
             expires_at_s,
             not_before_s,
@@ -157,6 +177,7 @@ impl TokenRules {
         &self,
         key: &SigningKey,
         account: &Account,
+        login: &LoginSession,
         now: Timestamp,
     ) -> Result<(SecretString, Timestamp), IdentityError> {
         let issued_s = seconds(now);
@@ -172,6 +193,9 @@ impl TokenRules {
             email: &account.email,
             role: account.role.as_str(),
             tier: account.tier.as_str(),
+            sid: &login.id,
+            auth_time: login.signed_in_at_s,
+            epoch: login.epoch,
         };
         let token = jsonwebtoken::encode(&header_of(key), &claims, &key.private)
             .map_err(|_| CryptoError::NotSigned)?;
@@ -212,7 +236,12 @@ impl TokenRules {
     }
 
     /// Checks everything about `token` but the time.
-    pub(crate) fn verify(&self, keys: &SigningKeys, token: &str) -> Result<Verified, TokenError> {
+    pub(crate) fn verify(
+        &self,
+        keys: &SigningKeys,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Verified, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|error| refusal(error.kind()))?;
         if header.alg != Algorithm::EdDSA {
             return Err(TokenError::WrongAlgorithm);
@@ -220,10 +249,10 @@ impl TokenRules {
         let key = header
             .kid
             .as_deref()
-            .and_then(|kid| keys.find(kid))
+            .and_then(|kid| keys.find(kid, now))
             .ok_or(TokenError::UnknownKey)?;
         // Nothing more and nothing else than we write: no `crit`, no `jku`, no embedded key, no other `typ`.
-        if header != header_of(key) {
+        if header != header_of(&key) {
             return Err(TokenError::Malformed);
         }
         let claims = signed_claims(token, &key.public, Algorithm::EdDSA)?;
@@ -242,7 +271,14 @@ impl TokenRules {
         }
         let subject = text("sub", claims.sub.as_ref())?;
         let user_id = UserId::try_new(subject).map_err(|_| TokenError::MalformedClaim("sub"))?;
-        Verified::new(kid.to_owned(), user_id, issuer, claims, true)
+        let mut verified = Verified::new(kid.to_owned(), user_id, issuer, claims, true)?;
+        verified.login = login_of(claims)?;
+        Ok(verified)
+    }
+
+    /// How long a token lasts.
+    pub(crate) fn ttl(&self) -> SignedDuration {
+        SignedDuration::from_secs(i64::try_from(self.ttl_s).unwrap_or(i64::MAX))
     }
 
     /// Who we are as an issuer.
@@ -302,17 +338,29 @@ pub(crate) fn text(claim: &'static str, value: Option<&Value>) -> Result<String,
     }
 }
 
+/// The login that a token of ours names.
+fn login_of(claims: &AnyClaims) -> Result<Option<LoginSession>, TokenError> {
+    if claims.sid.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(LoginSession {
+        id: text("sid", claims.sid.as_ref())?,
+        signed_in_at_s: whole_seconds("auth_time", claims.auth_time.as_ref())?,
+        epoch: whole_seconds("epoch", claims.epoch.as_ref())?,
+    }))
+}
+
 fn whole_seconds(claim: &'static str, value: Option<&Value>) -> Result<u64, TokenError> {
     let value = value.ok_or(TokenError::MissingClaim(claim))?;
     value.as_u64().ok_or(TokenError::MalformedClaim(claim))
 }
 
 /// Seconds since the epoch; before it, zero.
-fn seconds(at: Timestamp) -> u64 {
+pub(crate) fn seconds(at: Timestamp) -> u64 {
     u64::try_from(at.as_second()).unwrap_or(0)
 }
 
-fn instant(seconds: u64) -> Option<Timestamp> {
+pub(crate) fn instant(seconds: u64) -> Option<Timestamp> {
     Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
 

@@ -205,7 +205,10 @@ impl Identity {
 }
 
 /// The account whose keys a space's fields are sealed with.
-async fn space_owner(db: impl SqliteExecutor<'_>, space: &SpaceId) -> Result<Option<UserId>, IdentityError> {
+pub(crate) async fn space_owner(
+    db: impl SqliteExecutor<'_>,
+    space: &SpaceId,
+) -> Result<Option<UserId>, IdentityError> {
     let owner: Option<String> = sqlx::query_scalar(
         "-- space_owner
          SELECT user_id

@@ -21,11 +21,13 @@ impl Identity {
     pub async fn vouch(&self, user: &UserId, audience: &str) -> Result<SecretString, IdentityError> {
         let account = self.account(user).await?.ok_or(IdentityError::NotFound)?;
         account.refuse_if_suspended()?;
-        let key = self.inner.signing_keys.newest();
+        self.refresh_signing_keys().await;
+        let now = self.inner.clock.now();
+        let key = self.inner.signing_keys.signing(now);
         let id = self.inner.ids.uuid().to_string();
         self.inner
             .tokens
-            .sign_for(key, &account, audience, &id, TTL, self.inner.clock.now())
+            .sign_for(&key, &account, audience, &id, TTL, now)
     }
 }
 

@@ -217,6 +217,8 @@ pub(crate) struct Config {
     /// Such keys themselves: `[NAME:]BASE64`, with commas between them.
     #[serde(serialize_with = "masked_option")]
     pub(crate) kek_older: Option<SecretString>,
+    /// PEM file of the RSA public key that grants' data keys are wrapped to.
+    pub(crate) runner_key_file: Option<PathBuf>,
     /// In which form encrypted fields are written.
     pub(crate) field_encryption: FieldEncryptionKey,
     /// Shares due ticks with other runners over the work queue; without it, where `nats` is a server that others use too.
@@ -299,6 +301,7 @@ impl Default for Config {
             kek: None,
             kek_older_files: Vec::new(),
             kek_older: None,
+            runner_key_file: None,
             field_encryption: FieldEncryptionKey::Bound,
             share_ticks: None,
             concurrency: 2,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::exit::CommandError;
-use crate::http::{App, Budgets, Health, HttpSettings, Operators};
+use crate::http::{App, Budgets, Health, Operators};
 use crate::lifecycle::{Lifecycle, TaskKind};
 use crate::nats_child::NatsChild;
 use crate::run_file::{FolderLock, RunFile};
@@ -133,14 +133,7 @@ impl House {
             clock: clock.clone(),
             ids,
             health: health.clone(),
-            settings: HttpSettings {
-                production: config.is_production(),
-                service_key: config.service_key.clone(),
-                public_url: public_url.clone(),
-                allowed_hosts: rooms::hosts(config, address),
-                seed_secret: config.seed_secret.clone(),
-                admin_read_your_writes: READ_YOUR_WRITES,
-            },
+            settings: rooms::http_settings(config, &public_url, address)?,
             metrics,
             operators: Operators::new(config.shown.clone(), budgets(config)),
         };

@@ -21,6 +21,7 @@ mod endpoint;
 mod external;
 mod feed;
 mod fields;
+mod grants;
 mod health;
 mod me;
 mod metrics;
@@ -38,6 +39,7 @@ mod spaces;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod users;
 mod vault;
 
 use std::sync::Arc;
@@ -49,7 +51,7 @@ use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use events::{EventLog, Ids, SystemClock};
 use gateway::Gateway;
 use http::StatusCode;
-use identity::Identity;
+use identity::{Identity, RunnerKey};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{ProjectorHandle, Tables};
@@ -100,6 +102,8 @@ pub(crate) struct HttpSettings {
     pub(crate) production: bool,
     /// What external runners prove themselves with; without one there are none.
     pub(crate) service_key: Option<SecretString>,
+    /// Whom data keys are wrapped for; without one none are handed out.
+    pub(crate) runner_key: Option<Arc<RunnerKey>>,
     /// The address people reach this house at.
     pub(crate) public_url: String,
     /// Host names, with or without a port, that requests may be addressed to.
@@ -141,6 +145,8 @@ fn endpoints(production: bool) -> Vec<Endpoint> {
         vault::endpoints(),
         spaces::endpoints(),
         sync::endpoints(),
+        grants::endpoints(),
+        users::endpoints(),
         personas::endpoints(),
         runner::endpoints(),
         external::endpoints(),

@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use events::Ids;
-use identity::{KeyEncryptionKey, KeyRing};
+use identity::{KeyEncryptionKey, KeyRing, RunnerKey};
 use secrecy::ExposeSecret;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -51,6 +52,21 @@ pub(crate) fn key_ring(config: &Config, ids: &dyn Ids) -> Result<KeyRing, Comman
             .map_err(|error| CommandError::Usage(error.to_string()))?;
     }
     Ok(ring)
+}
+
+/// The public key that grants' data keys are wrapped to; `None` where none is configured.
+///
+/// # Errors
+/// [`CommandError::Usage`] for a file that holds no RSA public key of 2,048 bits or more.
+pub(crate) fn runner_key(config: &Config) -> Result<Option<Arc<RunnerKey>>, CommandError> {
+    let Some(file) = &config.runner_key_file else {
+        return Ok(None);
+    };
+    let unusable =
+        |reason: String| CommandError::Usage(format!("runner_key_file {}: {reason}", file.display()));
+    let pem = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    let key = RunnerKey::from_pem(&pem).map_err(|error| unusable(error.to_string()))?;
+    Ok(Some(Arc::new(key)))
 }
 
 /// The key of `kek_file`, or of the data folder, where it is made when there is nothing yet that it could have sealed.

@@ -1,6 +1,8 @@
 //! Tokens that must not be accepted, each wrong in one way, most of them signed with our own key: what is refused
 //! here is refused for what it says and not for its signature.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use events::UserId;
@@ -32,8 +34,9 @@ impl Forge {
         }
     }
 
-    fn key(&self) -> &SigningKey {
-        self.identity.inner.signing_keys.newest()
+    fn key(&self) -> Arc<SigningKey> {
+        let inner = &self.identity.inner;
+        inner.signing_keys.signing(inner.clock.now())
     }
 
     fn header(&self) -> Value {

@@ -7,6 +7,7 @@ mod deletion;
 mod invitations;
 mod keys_at_rest;
 mod room;
+mod signing;
 mod spaces;
 mod suspension;
 mod tokens;

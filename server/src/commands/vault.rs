@@ -20,6 +20,15 @@ pub(crate) enum VaultCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Make a new key that signs tokens, beside a running server
+    ///
+    /// It is published at once and signs three minutes later; the one before verifies until its last token has ended.
+    /// Nobody's token is refused for it.
+    RotateSigning {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Seal every key anew with the active key-encryption key, beside a running server
     ///
     /// Interrupted, it goes on where it stopped when it is run again. Afterwards the older key-encryption keys can be
@@ -37,7 +46,7 @@ pub(crate) enum VaultCommand {
 impl VaultCommand {
     pub(crate) fn wants_json(&self) -> bool {
         match self {
-            Self::Status { json } | Self::Rewrap { json, .. } => *json,
+            Self::Status { json } | Self::Rewrap { json, .. } | Self::RotateSigning { json } => *json,
         }
     }
 }
@@ -74,6 +83,19 @@ pub(crate) async fn run(
         )));
     }
     let identity = open_identity(config, "", clock, Arc::new(SystemIds)).await?;
+    if let VaultCommand::RotateSigning { .. } = command {
+        let rotated = identity.rotate_signing_key().await.map_err(failed)?;
+        if out.format() == Format::Json {
+            return out.json(&rotated);
+        }
+        return out.text(format!(
+            "key {} signs from {} on; {} before it, {} destroyed",
+            rotated.kid,
+            rotated.signs_from,
+            count_of(rotated.overlapping as u64, "key"),
+            rotated.destroyed
+        ));
+    }
     let mut rewrapped = 0;
     if let VaultCommand::Rewrap { batch, .. } = command {
         loop {

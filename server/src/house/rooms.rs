@@ -25,8 +25,9 @@ use super::brains;
 use super::{ADMIN_EMAIL, READ_YOUR_WRITES, Stops, failed};
 use crate::config::{Config, FieldEncryptionKey, PolicyModeKey, RecordCallsKey};
 use crate::exit::CommandError;
+use crate::http::HttpSettings;
 use crate::key_sets::HttpKeySets;
-use crate::keys::key_ring;
+use crate::keys::{key_ring, runner_key};
 use crate::lifecycle::{Lifecycle, TaskKind};
 
 /// Bytes of an MCP request: the longest note, JSON-escaped, with room to spare.
@@ -344,6 +345,23 @@ pub(super) fn gateway_settings(
         sessions_per_user_max: config.sessions_per_user_max,
         sessions_max: config.sessions_max,
         ..GatewaySettings::default()
+    })
+}
+
+/// How the HTTP surfaces are set up.
+pub(super) fn http_settings(
+    config: &Config,
+    public_url: &str,
+    address: SocketAddr,
+) -> Result<HttpSettings, CommandError> {
+    Ok(HttpSettings {
+        production: config.is_production(),
+        service_key: config.service_key.clone(),
+        runner_key: runner_key(config)?,
+        public_url: public_url.to_owned(),
+        allowed_hosts: hosts(config, address),
+        seed_secret: config.seed_secret.clone(),
+        admin_read_your_writes: READ_YOUR_WRITES,
     })
 }
 

@@ -8,8 +8,8 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::App;
-use super::body::JsonObject;
-use super::caller::BEARER;
+use super::body::{JsonObject, OptionalJsonObject};
+use super::caller::{Authenticated, BEARER};
 use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
 use super::problem::Problem;
@@ -47,6 +47,19 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .takes(credentials)
             .refuses(&[401, 429, 503])
             .body_bytes_max(BODY_BYTES_MAX),
+        Endpoint::post(&["/api/v1/auth/refresh"], refresh)
+            .about(
+                Access::Token,
+                "Gives a fresh token for the login the caller came with",
+            )
+            .body_bytes_max(BODY_BYTES_MAX),
+        Endpoint::post(&["/api/v1/auth/logout"], logout)
+            .about(
+                Access::Token,
+                "Ends the login the caller came with, or with `everywhere` all of its account",
+            )
+            .takes(json!({ "type": "object", "properties": { "everywhere": { "type": "boolean" } } }))
+            .body_bytes_max(BODY_BYTES_MAX),
         Endpoint::get(&["/.well-known/jwks.json", "/api/auth/jwks"], jwks)
             .about(Access::Open, "The public keys that tokens are signed with"),
     ]
@@ -83,7 +96,31 @@ async fn login(State(app): State<App>, JsonObject(body): JsonObject) -> Result<J
     Ok(Json(login_json(&login)))
 }
 
+async fn refresh(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(login_json(&app.identity.refresh(&caller).await?)))
+}
+
+async fn logout(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    OptionalJsonObject(body): OptionalJsonObject,
+) -> Result<Json<Value>, Problem> {
+    let mut faults = Faults::default();
+    let is_everywhere = Fields::new(body, &mut faults).flag("everywhere");
+    faults.finish()?;
+    if is_everywhere {
+        app.identity.revoke_all(&caller.user_id).await?;
+    } else {
+        app.identity.log_out(&caller).await?;
+    }
+    Ok(Json(json!({ "ok": true })))
+}
+
 async fn jwks(State(app): State<App>) -> ([(header::HeaderName, &'static str); 1], Json<Value>) {
+    app.identity.refresh_signing_keys().await;
     ([(header::CACHE_CONTROL, JWKS_CACHE)], Json(app.identity.jwks()))
 }
 
@@ -116,6 +153,8 @@ impl From<IdentityError> for Problem {
             IdentityError::Throttled { retry_after_s } => {
                 Self::too_often("TOO_MANY_LOGINS", retry_after_s, said)
             }
+            IdentityError::LoginEnded => Self::unauthorized("LOGIN_ENDED", BEARER, said),
+            IdentityError::NotStampable => Self::new(StatusCode::CONFLICT, "NOT_STAMPABLE", said),
             IdentityError::RotateForbidden => Self::new(StatusCode::CONFLICT, "ZK_ROTATE_FORBIDDEN", said),
             IdentityError::RecoveryWrapMissing => Self::bad_request("RECOVERY_WRAP_MISSING", said),
             IdentityError::ZeroKnowledge | IdentityError::ZeroKnowledgeActive => {

@@ -5,7 +5,7 @@ mod enrol;
 mod erase;
 mod share;
 
-pub(crate) use erase::finish_begun;
+pub(crate) use erase::{erase_account, finish_begun};
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use super::{App, iso};
 const RECENT_ACTIONS: u32 = 20;
 /// How long an erasure may take in one request: the log overwrites a long life's commits one by one, some 80 a
 /// second. What is not done by then is done without the request.
-const ERASED_WITHIN: Duration = Duration::from_mins(10);
+pub(crate) const ERASED_WITHIN: Duration = Duration::from_mins(10);
 /// What `actions7d` counts.
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 

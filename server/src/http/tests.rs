@@ -5,6 +5,7 @@ mod dashboard;
 mod days;
 mod erasures;
 mod external;
+mod grants;
 mod house;
 mod mutable_log;
 mod old_clients;
@@ -13,6 +14,7 @@ mod refusals;
 mod sample;
 mod spaces;
 mod sync;
+mod users;
 mod vault;
 
 use std::sync::{Arc, OnceLock};
@@ -116,6 +118,7 @@ impl TestHouse {
             settings: HttpSettings {
                 production,
                 service_key: Some(SecretString::from(SERVICE_KEY)),
+                runner_key: Some(Arc::new(grants::runner_key())),
                 public_url,
                 allowed_hosts: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
                 seed_secret: SecretString::from(catalog::DEVELOPMENT_SEED_SECRET),

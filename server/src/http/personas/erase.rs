@@ -41,6 +41,12 @@ pub(super) async fn delete(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let persona = persona_id(id)?;
+    let user: UserId = persona.clone().into();
+    let account = app.identity.account(&user).await?.ok_or_else(unknown_persona)?;
+    if account.kind != AccountKind::Persona {
+        let detail = "that account is not a persona; it was left as it is";
+        return Err(Problem::bad_request("NOT_A_PERSONA", detail));
+    }
     erase(&app, &persona).await?;
     Ok(Json(json!({ "ok": true, "deleted": persona })))
 }
@@ -48,23 +54,24 @@ pub(super) async fn delete(
 /// Takes every step that is still to be taken.
 ///
 /// # Errors
-/// 400 for an account that is no persona's, 404 for one that is not there (any more), and 503 when a step must wait:
+/// 404 for an account that is not there (any more), and 503 when a step must wait:
 /// what was done stays done, and the next try goes on.
 async fn erase(app: &App, persona: &PersonaId) -> Result<(), Problem> {
     let _turn = ONE_AT_A_TIME.lock().await;
     // What an earlier deletion left to do is done first: this one may be the second try of that.
     app.identity.rewrite_if_due().await?;
     let user: UserId = persona.clone().into();
-    let account = app.identity.account(&user).await?.ok_or_else(unknown_persona)?;
-    if account.kind != AccountKind::Persona {
-        let detail = "that account is not a persona; it was left as it is";
-        return Err(Problem::bad_request("NOT_A_PERSONA", detail));
-    }
+    app.identity.account(&user).await?.ok_or_else(unknown_persona)?;
     shut_out(app, &user).await?;
     let erasure = put_on_record(app, persona).await?;
     clear_log(app, persona, &erasure).await?;
     app.tables.scrub().await?;
     delete_account(app, &user).await
+}
+
+/// Deletes any account as a persona is deleted. Its subject then says that it is erased, and nothing else.
+pub(crate) async fn erase_account(app: &App, user: &UserId) -> Result<(), Problem> {
+    erase(app, &persona_id(user.to_string())?).await
 }
 
 /// Lets nothing new of the persona begin, and waits for the end of what is under way.
