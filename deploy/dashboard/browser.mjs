@@ -145,6 +145,15 @@ async function liveEvent() {
   await page.getByText("live", { exact: true }).waitFor();
   await page.locator(".feed li a").first().waitFor();
   const before = Number((await page.locator(".feed li a").first().textContent()).slice(1));
+  // How long after its writer's clock an event is on a page, on this machine whose clock both go by.
+  await page.evaluate((before) => {
+    window.__lags = [];
+    const feed = new EventSource("/api/v1/feed");
+    feed.addEventListener("message", (message) => {
+      const fresh = JSON.parse(message.data).items.filter((item) => item.seq > before && item.time);
+      window.__lags.push(...fresh.map((item) => Date.now() - Date.parse(item.time)));
+    });
+  }, before);
   const ticked = await page.evaluate(async () => {
     const answer = await fetch("/api/v1/admin/runner/tick", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ all: true }) });
     return answer.json();
@@ -158,6 +167,8 @@ async function liveEvent() {
   const seq = found.seq.slice(1);
   const commit = await page.evaluate((seq) => fetch(`/api/v1/queries/events.get?seq=${seq}`).then((answer) => answer.json()), seq);
   assert.ok(commit.events.some((event) => event.type === "TickFinished"), found.seq);
+  const lags = (await page.evaluate(() => window.__lags)).sort((a, b) => a - b);
+  console.log(`${lags.length} events came to the page, half within ${lags[Math.floor(lags.length * 0.5)]} ms of their time, 95 of 100 within ${lags[Math.floor(lags.length * 0.95)]} ms (goal 250)`);
   await page.goto(`${API}/${found.trace}`);
   await page.getByRole("heading", { name: /Trace of tick/ }).waitFor();
   await page.close();

@@ -2,7 +2,7 @@
 
 import { h, put } from "./dom.js";
 import { ask, poll } from "./api.js";
-import { count, ms, percent } from "./format.js";
+import { count, ms, percent, plural } from "./format.js";
 import { choice, eventLink, failure, outcome, pageHead, pagedTable, personaLink, table, traceLink, when } from "./parts.js";
 
 const DAYS = [["1", "a day"], ["7", "7 days"], ["30", "30 days"], ["366", "a year"]];
@@ -19,7 +19,7 @@ export function show(place, { signal, search, setSearch }) {
       { name: "Went wrong", isNumber: true, value: (row) => row.error_rate, show: (row) => h("span", null, percent(row.error_rate), h("div", { class: "quiet" }, `${count(row.errors)} in all`)) },
       { name: "App’s fault", isNumber: true, value: (row) => row.errors_app, show: (row) => count(row.errors_app) },
       { name: "Line’s fault", isNumber: true, value: (row) => row.errors_infra, show: (row) => count(row.errors_infra) },
-      { name: "Confusion", isNumber: true, value: (row) => row.confusion, show: (row) => h("span", null, percent(row.confusion), h("div", { class: "quiet" }, `${count(row.errors_persona)} slips`)) },
+      { name: "Confusion", isNumber: true, value: (row) => row.confusion, show: (row) => h("span", null, percent(row.confusion), h("div", { class: "quiet" }, plural(row.errors_persona, "slip"))) },
       { name: "Half within", isNumber: true, value: (row) => row.p50_ms, show: (row) => ms(row.p50_ms) },
       { name: "95 % within", isNumber: true, value: (row) => row.p95_ms, show: (row) => ms(row.p95_ms) },
       { name: "Hit", isNumber: true, value: (row) => row.personas_affected, show: (row) => `${count(row.personas_affected)} of ${count(row.personas)}` },
@@ -70,6 +70,6 @@ export function show(place, { signal, search, setSearch }) {
       ),
     );
   }
-  const look = poll(signal, 10000, (signal) => ask("tools.stats", params, signal), (answer) => (put(trouble), made.show(answer.tools, answer)), (error) => put(trouble, failure(error)));
+  const look = poll(signal, 10000, (signal) => ask("tools.stats", params, signal), (answer) => (put(trouble), made.show([...answer.tools].sort((a, b) => b.error_rate - a.error_rate || b.calls - a.calls), answer)), (error) => put(trouble, failure(error)));
   drawCalls();
 }
