@@ -83,7 +83,7 @@ async function open(look) {
 async function visit(page, hash) {
   await page.evaluate((hash) => (location.hash = `#/${hash}`), hash);
   await page.waitForFunction(
-    (hash) => location.hash === `#/${hash}` && document.querySelector("main h1") && !/^…?$/.test(document.querySelector("main .lede")?.textContent ?? "x") && !document.querySelector("main .error"),
+    (hash) => location.hash === `#/${hash}` && document.querySelector("main h1") && !/^…?$/.test(document.querySelector("main .lede")?.textContent ?? "x") && !document.querySelector("main p.error"),
     hash,
     { polling: 100 },
   );

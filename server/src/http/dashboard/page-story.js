@@ -136,7 +136,7 @@ export function lanes(tick, inside = new Map()) {
           h(
             "span",
             { class: "track" },
-            h("i", { class: action.result, vars: part(new Date(action.created_at).getTime(), action.latency_ms ?? 0) }),
+            h("i", { class: `to-${action.result}`, vars: part(new Date(action.created_at).getTime(), action.latency_ms ?? 0) }),
             call && call.duration_ms !== null ? h("i", { class: "inside", vars: part(new Date(call.started_at).getTime(), call.duration_ms) }) : null,
           ),
           h("span", { class: "num quiet" }, `${action.result} ${ms(action.latency_ms)}`),
