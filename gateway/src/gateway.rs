@@ -173,7 +173,7 @@ impl Gateway {
             ids: ids.clone(),
             read_your_writes: settings.read_your_writes,
         };
-        let seal = Arc::new(Seal::new(ids.clone()));
+        let seal = Arc::new(Seal::shared(&identity, ids.clone()));
         let stop = CancellationToken::new();
         let public_url = settings.public_url.trim_end_matches('/').to_owned();
         let background = TaskTracker::new();
@@ -288,6 +288,8 @@ impl Gateway {
             "mcp-protocol-version",
             "mcp-method",
             "mcp-name",
+            "traceparent",
+            "tracestate",
         ];
         let from_client = from_client
             .into_iter()

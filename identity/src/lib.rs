@@ -17,7 +17,7 @@
 //! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request. `vouching`: what
 //!   we say of an account to others.
 //! * `spaces`, `memberships`, `members`, `invitations`: who shares records with whom. `vault`, `seal`, `key_ring`: the
-//!   keys those records are encrypted with, and the keys those are sealed with.
+//!   keys those records are encrypted with, and the keys those are sealed with. `derived`: keys for other rooms.
 //! * `revocation`: logins that are gone on with, and those that are taken back. `grants`: keys handed out for a while.
 //! * `audit`: every sensitive act, on record.
 //!
@@ -34,6 +34,7 @@ mod audit;
 mod authenticate;
 mod cache;
 mod deletion;
+mod derived;
 mod error;
 mod grants;
 mod hashing_threads;

@@ -36,6 +36,11 @@ impl KeyEncryptionKey {
         key
     }
 
+    /// A key for `purpose` made of this one.
+    pub(crate) fn derived(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+        crate::derived::derive(&self.bytes, purpose)
+    }
+
     /// The name of the key.
     pub fn id(&self) -> &str {
         &self.id

@@ -119,15 +119,7 @@ impl House {
             plan.annex,
         )
         .unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (router, stopped) = (gateway.router(), stop.clone().cancelled_owned());
-        tasks.spawn(async move {
-            axum::serve(listener, router)
-                .with_graceful_shutdown(stopped)
-                .await
-                .unwrap();
-        });
+        let url = serve(&gateway, &stop, &tasks).await;
         let http = reqwest::Client::builder().timeout(SOON).build().unwrap();
         Self {
             url,
@@ -137,6 +129,34 @@ impl House {
             log: plan.log,
             http,
             dir,
+            stop,
+            tasks,
+        }
+    }
+
+    /// Another door of the same house, as another process would open one: the same accounts, log, tables and secret.
+    pub(crate) async fn another_door(&self, settings: GatewaySettings) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        let (_, handle) = Projector::new(self.log.clone(), self.tables.clone(), clock.clone());
+        let gateway = Gateway::new(
+            settings,
+            self.identity.clone(),
+            self.log.clone(),
+            self.tables.clone(),
+            handle,
+            clock,
+            Arc::new(SystemIds),
+        )
+        .unwrap();
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Self {
+            url: serve(&gateway, &stop, &tasks).await,
+            gateway,
+            identity: self.identity.clone(),
+            tables: self.tables.clone(),
+            log: self.log.clone(),
+            http: self.http.clone(),
+            dir: tempfile::tempdir().unwrap(),
             stop,
             tasks,
         }
@@ -249,6 +269,20 @@ impl House {
             .filter(|event| event.type_name() == type_name)
             .collect()
     }
+}
+
+/// Serves `gateway` on a free port, and answers with its address.
+async fn serve(gateway: &Gateway, stop: &CancellationToken, tasks: &TaskTracker) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (router, stopped) = (gateway.router(), stop.clone().cancelled_owned());
+    tasks.spawn(async move {
+        axum::serve(listener, router)
+            .with_graceful_shutdown(stopped)
+            .await
+            .unwrap();
+    });
+    url
 }
 
 /// The account of that name, made when there is none.

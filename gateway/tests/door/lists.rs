@@ -1,6 +1,6 @@
 //! Lists: pages that belong to one caller, and word of a change for those whom it concerns.
 
-use gateway::{CallContext, Change, Hint, PolicyRules, Scope, ToolError};
+use gateway::{CallContext, Change, GatewaySettings, Hint, PolicyRules, Scope, ToolError};
 use serde_json::{Value, json};
 
 use crate::harness::{House, Nothing, Plan, SOON, User, Whatever, message, rpc, tool};
@@ -49,6 +49,29 @@ async fn pages_follow_each_other_to_the_end_and_together_are_the_sorted_list() {
         "a cursor is the caller's, not the session's"
     );
     assert_eq!(stateless["result"]["cacheScope"], "private");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_begun_at_one_door_goes_on_at_another_of_the_same_house_and_for_its_owner_alone() {
+    let settings = GatewaySettings {
+        list_page_max: 4,
+        ..GatewaySettings::default()
+    };
+    let house = House::with(|of_house| of_house.list_page_max = 4).await;
+    let other = house.another_door(settings).await;
+    let (anna, ben) = (house.user("anna").await, house.user("ben").await);
+    let list = async |house: &House, user: &User, params| {
+        message(modern(house, user, "tools/list", params).send().await.unwrap()).await
+    };
+    let first = list(&house, &anna, json!({})).await;
+    let cursor = json!({"cursor": first["result"]["nextCursor"]});
+    let here = list(&house, &anna, cursor.clone()).await;
+    let there = list(&other, &anna, cursor.clone()).await;
+    assert_eq!((names(&there).len(), names(&here)), (4, names(&there)));
+    let refused = list(&other, &ben, cursor).await;
+    assert_eq!(refused["error"]["code"], -32_602, "{refused}");
+    other.stop().await;
     house.stop().await;
 }
 
