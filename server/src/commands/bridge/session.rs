@@ -44,6 +44,8 @@ struct State {
     version: Option<String>,
     hello: Option<Value>,
     is_stateless: bool,
+    /// The gateway forgot our session and has opened no other one yet.
+    is_lost: bool,
 }
 
 /// Why a message has no answer.
@@ -102,7 +104,12 @@ impl Session {
         if is_hello {
             self.state().hello = Some(message.clone());
         }
-        let mut passed = self.post(message).await;
+        // Without a session there is nothing the gateway could answer.
+        let mut passed = if self.state().is_lost && !is_hello {
+            Err(Lost::Session)
+        } else {
+            self.post(message).await
+        };
         if matches!(passed, Err(Lost::Session)) && !is_hello {
             passed = match self.begin_again().await {
                 Ok(()) => self.post(message).await,
@@ -131,7 +138,9 @@ impl Session {
             .await?;
         if is_hello {
             let id = response.headers().get("mcp-session-id");
-            self.state().id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+            let id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+            let mut state = self.state();
+            (state.id, state.is_lost) = (id, false);
         }
         let status = response.status();
         if status == StatusCode::ACCEPTED || status == StatusCode::NO_CONTENT {
@@ -206,7 +215,10 @@ impl Session {
             return Err(Lost::Session);
         };
         hello["id"] = json!("bridge");
-        self.state().id = None;
+        {
+            let mut state = self.state();
+            (state.id, state.is_lost) = (None, true);
+        }
         let response = self
             .reach(|| self.http.post(&self.url).json(&hello), Some(&hello))
             .await?;
@@ -215,6 +227,7 @@ impl Session {
         if self.state().id.is_none() {
             return Err(Lost::Told(said(response.status(), None)));
         }
+        self.state().is_lost = false;
         let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         self.reach(|| self.http.post(&self.url).json(&ready), Some(&ready))
             .await
