@@ -24,12 +24,12 @@ use crate::registry::Registered;
 use crate::settings::PolicyMode;
 use crate::telemetry::{self, Outcome};
 use crate::tool::{Reply, Scope, ToolError};
+use crate::trace;
 
 /// Where a caller names its call, so that the same call sent again is the same write.
 const CALL_ID: &str = "dramatis/callId";
 /// The `_meta` member of an error that programs can go by.
 const ERROR_CODE: &str = "dramatis/errorCode";
-const TRACEPARENT: &str = "traceparent";
 const NAME_CHARS_MAX: usize = 80;
 
 type Answer = Result<CallToolResponse, ErrorData>;
@@ -72,11 +72,7 @@ impl Inner {
             principal,
             arguments: Value::Object(arguments),
             client_call_id: call_id(meta)?,
-            traceparent: meta
-                .get(TRACEPARENT)
-                .and_then(Value::as_str)
-                .filter(|text| is_traceparent(text))
-                .map(str::to_owned),
+            traceparent: trace::parent(meta).map(str::to_owned),
             request: request.clone(),
             under_way,
             rules: self.policy.rules(),
@@ -91,6 +87,7 @@ impl Inner {
         let about = &tool.spec.about;
         let user_id = incoming.principal.user_id.clone();
         let taken = incoming.taken;
+        let trace = incoming.traceparent.clone();
         let (outcome, answer) = self.judge_and_carry_out(&tool, incoming).await;
         let elapsed = self.clock.monotonic().saturating_sub(taken);
         // What is not shown is not named in metrics either.
@@ -100,7 +97,7 @@ impl Inner {
             telemetry::tool_call(about.name, outcome, elapsed.as_secs_f64());
         }
         let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(user.id = %user_id, tool = about.name, outcome = outcome.as_str(), duration_ms, "tool call answered");
+        tracing::debug!(user.id = %user_id, tool = about.name, outcome = outcome.as_str(), duration_ms, trace, "tool call answered");
         answer
     }
 
@@ -337,16 +334,6 @@ fn call_id(meta: &RequestMetaObject) -> Result<Option<CallId>, ErrorData> {
         .ok_or_else(invalid)
 }
 
-/// Whether `text` is a W3C trace context of version 00 with ids that are not all zero.
-fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<_> = text.split('-').collect();
-    let is_hex = |part: &str, chars| {
-        part.len() == chars && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let is_id = |part: &str, chars| is_hex(part, chars) && part.bytes().any(|b| b != b'0');
-    matches!(parts.as_slice(), ["00", trace, span, flags] if is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2))
-}
-
 /// `3.0` is a whole number to JSON Schema but not to serde: writes such numbers without their point.
 fn wholes(value: &mut Value) {
     match value {
@@ -372,23 +359,6 @@ fn wholes(value: &mut Value) {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn only_a_well_formed_trace_context_is_passed_on() {
-        assert!(is_traceparent(
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-        ));
-        for broken in [
-            "",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
-            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nx: y",
-        ] {
-            assert!(!is_traceparent(broken), "{broken}");
-        }
-    }
 
     #[test]
     fn whole_floats_become_whole_numbers_and_others_stay() {

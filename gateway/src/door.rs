@@ -6,6 +6,7 @@ pub(crate) mod bearer;
 pub(crate) mod host_origin;
 pub(crate) mod json_rpc;
 pub(crate) mod ownership;
+mod patient;
 pub(crate) mod short;
 pub(crate) mod space;
 pub(crate) mod sse;
@@ -132,6 +133,9 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
             ..Principal::clone(&principal)
         });
         open(inner, parts, body, next, owner, opened_by).await?
+    } else if session.is_none() && message.may_take_its_time() {
+        let id = message.id.map(ToOwned::to_owned);
+        patient::wait(inner, id, forward(parts, body, next)).await
     } else {
         forward(parts, body, next).await
     };

@@ -61,6 +61,7 @@ mod sync;
 mod telemetry;
 mod tool;
 mod tools;
+mod trace;
 
 pub use annex::Annex;
 pub use call::{CallContext, Principal};
@@ -70,8 +71,8 @@ pub use encryption_audit::{
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewaySnapshot, StillServed};
 pub use mounts::{
-    ClientAuthentication, MountSettings, MountSnapshot, MountsSettings, Pin, PinFile, SubjectToken,
-    TokenExchange, ToolOverride, Trust, Upstream,
+    ClientAuthentication, MountSettings, MountSnapshot, MountedTool, MountsSettings, Pin, PinFile,
+    SubjectToken, TokenExchange, ToolOverride, Trust, Upstream, mounted_tools,
 };
 pub use notices::{Change, Notices};
 pub use parsers::Parsers;

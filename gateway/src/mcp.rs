@@ -25,6 +25,7 @@ use crate::door::{Opened, Opening};
 use crate::gateway::Inner;
 use crate::lists::{Kind, LIST_TTL_MS};
 use crate::sessions::InUse;
+use crate::trace;
 
 const INSTRUCTIONS: &str = "Habits, tasks, notes and a journal of one space. List before you change: ids come from \
     the list and create tools. An error names the field and what it must be.";
@@ -74,6 +75,12 @@ impl Mcp {
 /// What the door attached to the request that `context` is about.
 fn attached<T: Clone + Send + Sync + 'static>(context: &RequestContext<RoleServer>) -> Option<T> {
     context.extensions.get::<Parts>()?.extensions.get::<T>().cloned()
+}
+
+/// The request's trace, from its own word or from the HTTP request that brought it.
+fn settle_trace(context: &mut RequestContext<RoleServer>) {
+    let headers = context.extensions.get::<Parts>().map(|parts| &parts.headers);
+    trace::settle(&mut context.meta, headers);
 }
 
 /// Whether the request is of a revision without sessions.
@@ -138,8 +145,9 @@ impl ServerHandler for Mcp {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        settle_trace(&mut context);
         let caller = caller(&context)?;
         let _in_use = self.0.in_use(&caller);
         let under_way = self.0.under_way(&caller)?;
@@ -182,8 +190,9 @@ impl ServerHandler for Mcp {
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        settle_trace(&mut context);
         let caller = caller(&context)?;
         let _under_way = self.0.under_way(&caller)?;
         let annex = self.annex("resources/read")?;
@@ -208,8 +217,9 @@ impl ServerHandler for Mcp {
     async fn get_prompt(
         &self,
         request: GetPromptRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
+        settle_trace(&mut context);
         let caller = caller(&context)?;
         let _under_way = self.0.under_way(&caller)?;
         let annex = self.annex("prompts/get")?;

@@ -26,6 +26,7 @@ mod credential;
 mod exchange;
 mod forward;
 mod http_client;
+mod known;
 mod mount;
 mod offer;
 mod pins;
@@ -41,6 +42,7 @@ use identity::Identity;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::known::{MountedTool, mounted_tools};
 pub use self::mount::MountSnapshot;
 pub use self::pins::{Pin, PinFile};
 pub use self::settings::{
@@ -56,7 +58,8 @@ use self::sessions::Whose;
 use crate::annex::Annex;
 use crate::error::GatewayError;
 use crate::gateway::Inner;
-use crate::notices::Change;
+use crate::registry::Registered;
+use crate::telemetry;
 
 /// How often is looked whether something is to be done.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -154,15 +157,17 @@ impl Mounts {
         }
     }
 
-    /// Puts what all servers offer into the registry.
-    fn publish(&self, inner: &Inner) {
+    /// Puts what all servers offer into the registry. Answers with the tools that are others now.
+    fn publish(&self, inner: &Inner) -> Vec<Arc<Registered>> {
         let offered = self.all.iter().flat_map(|mount| mount.offered()).collect();
-        for name in inner.registry.set_mounted(offered) {
+        let replaced = inner.registry.set_mounted(offered);
+        for name in replaced.shadowed {
             tracing::warn!(
                 tool = name,
                 "a mounted tool has the name of another one and is not offered"
             );
         }
+        replaced.changed
     }
 
     /// Waits until every server was asked once, `within` at most.
@@ -265,11 +270,12 @@ impl Keeper {
             written = self.mount.pins.written();
             let Some(inner) = self.inner.upgrade() else { return };
             if is_other {
-                inner.mounts.publish(&inner);
-                inner.announce(&Change::Tools, None).await;
+                let changed = inner.mounts.publish(&inner);
+                inner.announce_tools(&changed).await;
             }
             drop(inner);
             self.mount.sessions.close_rested(self.session_idle).await;
+            telemetry::mount_sessions(&self.mount.settings.name, self.mount.sessions.len());
             let mut changes = self.mount.changes.lock().await;
             // Whichever is first; a look given up loses nothing.
             tokio::select! {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::Principal;
 use crate::gateway::Inner;
 use crate::policy::PolicyRules;
+use crate::registry::Registered;
 
 /// How long listeners may take for one notice.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
@@ -93,14 +94,32 @@ impl Inner {
     /// Tells those whose list of tools is another one under the rules in force now than it was under `before`.
     pub(crate) async fn announce_rules(&self, before: &PolicyRules) {
         let now = self.policy.rules();
+        self.announce_tools_where(|caller| {
+            self.names_under(before, caller) != self.names_under(&now, caller)
+        })
+        .await;
+    }
+
+    /// Tells those who are shown one of the tools that have `changed`, or were.
+    pub(crate) async fn announce_tools(&self, changed: &[Arc<Registered>]) {
+        let (rules, mode) = (self.policy.rules(), self.settings.policy.mode);
+        self.announce_tools_where(|caller| {
+            let subject = caller.subject();
+            let is_shown =
+                |tool: &Arc<Registered>| rules.is_visible(mode, &subject, &tool.spec.about.for_policy());
+            changed.iter().any(is_shown)
+        })
+        .await;
+    }
+
+    async fn announce_tools_where(&self, concerns: impl Fn(&Principal) -> bool) {
         let sessions = self.sessions.of(None);
         let everybody = sessions.iter().map(|session| session.opened_by.clone());
-        let mut concerned = HashSet::new();
-        for caller in everybody.chain(self.listeners.callers()) {
-            if self.names_under(before, &caller) != self.names_under(&now, &caller) {
-                concerned.insert(caller.user_id.clone());
-            }
-        }
+        let everybody = everybody.chain(self.listeners.callers());
+        let concerned: HashSet<UserId> = everybody
+            .filter(|caller| concerns(caller))
+            .map(|caller| caller.user_id.clone())
+            .collect();
         for user in concerned {
             self.announce(&Change::Tools, Some(&user)).await;
         }

@@ -88,8 +88,8 @@ impl ToolRegistry {
     }
 
     /// Puts `mounted` in the place of all mounted tools there were. A name of our own stays ours, and of two mounted
-    /// tools of one name the first stays. Answers with those that found their name taken.
-    pub(crate) fn set_mounted(&self, mounted: Vec<Arc<Registered>>) -> Vec<&'static str> {
+    /// tools of one name the first stays.
+    pub(crate) fn set_mounted(&self, mounted: Vec<Arc<Registered>>) -> Replaced {
         let mut tools = self.built_in.clone();
         let mut shadowed = Vec::new();
         for tool in mounted {
@@ -100,8 +100,10 @@ impl ToolRegistry {
                 tools.insert(name, tool);
             }
         }
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tools);
-        shadowed
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *now, Arc::new(tools));
+        let changed = changed(&before, &now);
+        Replaced { changed, shadowed }
     }
 
     fn now(&self) -> Arc<Tools> {
@@ -148,6 +150,26 @@ impl ToolRegistry {
     pub(crate) fn visible_names(&self) -> Vec<&'static str> {
         visible(&self.now()).map(|tool| tool.spec.about.name).collect()
     }
+}
+
+/// What came of putting other mounted tools in the place of those there were.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    /// Tools that are new, gone, or shown otherwise, as they were and as they are.
+    pub(crate) changed: Vec<Arc<Registered>>,
+    /// Names of tools that found their name taken.
+    pub(crate) shadowed: Vec<&'static str>,
+}
+
+fn changed(before: &Tools, now: &Tools) -> Vec<Arc<Registered>> {
+    let gone = before.values().filter(|tool| !is_shown_so(tool, now));
+    let new = now.values().filter(|tool| !is_shown_so(tool, before));
+    gone.chain(new).cloned().collect()
+}
+
+fn is_shown_so(tool: &Registered, among: &Tools) -> bool {
+    let same = among.get(tool.spec.about.name);
+    same.is_some_and(|same| same.described == tool.described)
 }
 
 fn visible(tools: &Tools) -> impl Iterator<Item = &Arc<Registered>> {

@@ -74,6 +74,8 @@ const POLICY_RELOADS: &str = "gateway_policy_reloads_total";
 const SESSIONS: &str = "gateway_sessions";
 const AUTH_FAILURES: &str = "gateway_auth_failures_total";
 const MOUNT_UP: &str = "gateway_mount_up";
+const MOUNT_TOOLS: &str = "gateway_mount_tools";
+const MOUNT_SESSIONS: &str = "gateway_mount_sessions";
 const MOUNT_FAILURES: &str = "gateway_mount_failures_total";
 const TOKEN_EXCHANGES: &str = "gateway_token_exchanges_total";
 pub(crate) const READ_YOUR_WRITES_TIMEOUTS: &str = "gateway_read_your_writes_timeouts_total";
@@ -136,6 +138,8 @@ pub(crate) fn describe(registry: &ToolRegistry) {
         Unit::Count,
         "whether a mounted server answered when it was last asked"
     );
+    describe_gauge!(MOUNT_TOOLS, Unit::Count, "tools of a mounted server, by state");
+    describe_gauge!(MOUNT_SESSIONS, Unit::Count, "open sessions with a mounted server");
     describe_counter!(
         MOUNT_FAILURES,
         Unit::Count,
@@ -206,6 +210,21 @@ pub(crate) fn sessions(open: usize) {
 
 pub(crate) fn mount_up(mount: &str, is_up: bool) {
     gauge!(MOUNT_UP, "mount" => mount.to_owned()).set(f64::from(u8::from(is_up)));
+}
+
+/// Tools of a mounted server: on offer, waiting for approval, and such as cannot be offered.
+pub(crate) fn mount_tools(mount: &str, [offered, quarantined, unusable]: [usize; 3]) {
+    for (state, tools) in [
+        ("offered", offered),
+        ("quarantined", quarantined),
+        ("unusable", unusable),
+    ] {
+        gauge!(MOUNT_TOOLS, "mount" => mount.to_owned(), "state" => state).set(tools as f64);
+    }
+}
+
+pub(crate) fn mount_sessions(mount: &str, open: usize) {
+    gauge!(MOUNT_SESSIONS, "mount" => mount.to_owned()).set(open as f64);
 }
 
 pub(crate) fn mount_failure(mount: &str, reason: &'static str) {

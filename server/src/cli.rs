@@ -208,10 +208,11 @@ impl Cli {
             Command::Demo(args) => demo::run(&args, settings, clock, out).await,
             Command::Seed(args) => {
                 let api = ApiClient::connect(&args.api, &settings)?;
-                seed::run(&args, &api, &settings.seed_secret, out).await
+                seed::run(&args, &api, &settings, out).await
             }
             Command::Cleanup(args) => {
-                cleanup::run(&args, &ApiClient::connect(&args.api, &settings)?, out).await
+                let api = ApiClient::connect(&args.api, &settings)?;
+                cleanup::run(&args, &api, &settings, out).await
             }
             Command::Tick(args) => tick::run(&args, &ApiClient::connect(&args.api, &settings)?, out).await,
             Command::Top(args) => {
@@ -228,7 +229,7 @@ impl Cli {
             Command::Audit(command) => audit::run(&command, &settings, clock, out).await,
             Command::Policy(command) => policy::run(&command, &settings, clock, out).await,
             Command::Mcp(command) => bridge::run(command, &settings, clock).await,
-            Command::Mounts(command) => mounts::run(&command, &settings, out),
+            Command::Mounts(command) => mounts::run(&command, &settings, out).await,
             Command::Parked(command) => parked::run(&command, &settings, clock, out).await,
             Command::Token(args) => token::run(&args, &settings, clock, out).await,
             Command::Viewers(command) => viewers::run(&command, &settings, clock, out).await,

@@ -15,6 +15,7 @@ pub(crate) struct OpenCall {
     clock: Arc<dyn Clock>,
     user_id: UserId,
     call_id: CallId,
+    traceparent: Option<String>,
     started: Duration,
     /// Taken when the end has been handed over.
     under_way: Option<Arc<UnderWay>>,
@@ -27,6 +28,7 @@ impl OpenCall {
         clock: Arc<dyn Clock>,
         user_id: UserId,
         call_id: CallId,
+        traceparent: Option<String>,
         started: Duration,
         under_way: Arc<UnderWay>,
     ) -> Self {
@@ -35,6 +37,7 @@ impl OpenCall {
             clock,
             user_id,
             call_id,
+            traceparent,
             started,
             under_way: Some(under_way),
         }
@@ -64,7 +67,7 @@ impl OpenCall {
         };
         let note = Note {
             events: vec![ended.into()],
-            traceparent: None,
+            traceparent: self.traceparent.take(),
             under_way,
         };
         self.log.hand_over(&self.user_id, note);

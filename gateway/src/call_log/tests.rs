@@ -332,6 +332,7 @@ async fn a_call_that_is_given_up_is_cancelled_on_the_record() {
         Arc::new(SystemClock::new()),
         id("anna"),
         id("a"),
+        None,
         Duration::ZERO,
         note.under_way.clone(),
     );

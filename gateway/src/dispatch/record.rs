@@ -40,6 +40,7 @@ impl Inner {
             self.clock.clone(),
             user_id.clone(),
             started.call_id.clone(),
+            incoming.traceparent.clone(),
             incoming.taken,
             incoming.under_way.clone(),
         );

@@ -40,6 +40,15 @@ impl Message<'_> {
         self.method == "initialize"
     }
 
+    /// Whether a mounted server may be asked before it is answered.
+    pub(crate) fn may_take_its_time(&self) -> bool {
+        self.id.is_some()
+            && matches!(
+                self.method.as_ref(),
+                "tools/call" | "resources/read" | "prompts/get"
+            )
+    }
+
     /// Whether its answer is a stream that lasts until somebody ends it.
     pub(crate) fn is_listen(&self) -> bool {
         self.method == "subscriptions/listen"

@@ -25,6 +25,7 @@ use crate::call::Principal;
 use crate::gateway::Inner;
 use crate::registry::ToolRegistry;
 use crate::sessions::{InUse, Session};
+use crate::trace;
 
 pub(crate) use self::nobody::nobody;
 
@@ -155,6 +156,9 @@ fn call_tool(
     let is_named = session.is_some() || names(headers, "mcp-name", &params.name) && !has_params();
     if let Some(meta) = &mut params.meta {
         meta.remove("io.modelcontextprotocol/clientInfo");
+    }
+    if params.meta.is_some() || headers.contains_key(trace::TRACEPARENT) {
+        trace::settle(params.meta.get_or_insert_default(), Some(headers));
     }
     (is_plain && is_named).then(|| What::CallTool(Box::new(Asked { params, is_mounted })))
 }

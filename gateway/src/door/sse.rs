@@ -11,7 +11,7 @@ use http::{HeaderValue, header};
 use rmcp::transport::streamable_http_server::session::ServerSseMessage;
 
 /// How often a silent stream shows that it is alive: sooner than proxies give up on one.
-const ALIVE_EVERY: Duration = Duration::from_secs(15);
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// A response that says `events` as they come, and a comment whenever there has been none for a while.
 pub(crate) fn respond(
@@ -29,7 +29,12 @@ pub(crate) fn respond(
             (events, clock),
         ))
     });
-    let mut response = Body::from_stream(lines).into_response();
+    response(Body::from_stream(lines))
+}
+
+/// A response that is a stream of events.
+pub(super) fn response(events: Body) -> Response {
+    let mut response = events.into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

@@ -10,13 +10,16 @@ use futures::stream::BoxStream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::{RequestBuilder, Response};
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, GetMeta as _, ServerJsonRpcMessage,
+};
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
 };
 use sse_stream::{Sse, SseStream};
 
 use super::credential::{Bearer, Credential};
+use crate::trace;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -143,7 +146,13 @@ impl StreamableHttpClient for HttpClient {
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let is_in_session = session.is_some();
-        let request = self.http.post(uri.as_ref()).json(&message);
+        let mut request = self.http.post(uri.as_ref()).json(&message);
+        if let ClientJsonRpcMessage::Request(message) = &message {
+            // The server's own middleware reads headers, and what it hands on to reads the message.
+            for (name, value) in trace::headers(message.request.get_meta()) {
+                request = request.header(name, value);
+            }
+        }
         let response = self
             .send(request, session, headers, self.bearer_of(&message))
             .await?;

@@ -247,6 +247,8 @@ impl Mount {
         for name in &offer.quarantined {
             tracing::warn!(mount = %self.settings.name, tool = %name, "a tool waits for approval: `dramatis mounts approve`");
         }
+        let counts = [offer.tools.len(), offer.quarantined.len(), offer.unusable.len()];
+        telemetry::mount_tools(&self.settings.name, counts);
         let mut state = self.state();
         state.offered = offer.tools;
         state.quarantined = offer.quarantined;

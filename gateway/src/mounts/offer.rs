@@ -96,7 +96,7 @@ fn with_hint(mut annotations: ToolAnnotations, hint: Hint) -> ToolAnnotations {
 
 /// What a tool does to data, for the policy gate: as the operator says. Of the server's own word only what makes it
 /// stricter, or what says that it looks only, is taken where the operator says nothing.
-fn hint(settings: &MountSettings, tool: &Tool) -> Hint {
+pub(super) fn hint(settings: &MountSettings, tool: &Tool) -> Hint {
     if let Some(hint) = settings.tools.get(tool.name.as_ref()).and_then(|tool| tool.hint) {
         return hint;
     }

@@ -10,12 +10,16 @@ mod short;
 mod stdio;
 #[path = "mounts/token_endpoint.rs"]
 mod token_endpoint;
+#[path = "mounts/traces.rs"]
+mod traces;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use gateway::{Hint, MountSettings, MountsSettings, PinFile, ToolOverride, Trust, Upstream};
+use gateway::{
+    Change, Hint, MountSettings, MountsSettings, PinFile, PolicyRules, ToolOverride, Trust, Upstream,
+};
 use rmcp::ServiceError;
 use serde_json::{Value, json};
 use testkit::wait_until_async;
@@ -29,7 +33,10 @@ async fn house(mounts: Vec<MountSettings>) -> House {
 }
 
 async fn house_in(mounts: Vec<MountSettings>, folder: std::path::PathBuf) -> House {
-    let mut plan = Plan::default();
+    build(Plan::default(), mounts, folder).await
+}
+
+async fn build(mut plan: Plan, mounts: Vec<MountSettings>, folder: std::path::PathBuf) -> House {
     plan.settings.mounts = MountsSettings {
         mounts,
         folder,
@@ -203,6 +210,36 @@ async fn a_tool_whose_definition_changes_is_kept_back_until_it_is_approved() {
 }
 
 #[tokio::test]
+async fn a_mounted_tool_that_changes_is_told_to_those_who_are_shown_it() {
+    let shop = Running::start().await;
+    let mut plan = Plan::default();
+    let rules = "version = 2\n[[grant]]\nid = \"all\"\ntools = [\"todo.*\"]\n\
+        [[grant]]\nid = \"hers\"\nusers = [\"anna@mana.test\"]\ntools = [\"shop.*\"]\n";
+    plan.settings.policy.rules = PolicyRules::parse(rules).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let house = build(plan, vec![mount(&shop)], folder.path().to_owned()).await;
+    let (anna, ben) = (house.user("anna").await, house.user("ben").await);
+    let mut heard = Vec::new();
+    for user in [&anna, &ben] {
+        let session = house.open_session(user).await;
+        let standing = house.http.get(format!("{}/mcp", house.url));
+        let standing = standing
+            .bearer_auth(&user.token)
+            .header("mcp-session-id", &session)
+            .header("accept", "text/event-stream");
+        heard.push(standing.send().await.unwrap());
+    }
+    "Echoes otherwise.".clone_into(&mut shop.shared.description.lock().unwrap());
+    let hers = crate::lists::next(&mut heard[0]).await;
+    assert_eq!(hers["method"], "notifications/tools/list_changed");
+    // What comes next is the first that Ben hears: the shop is none of his business.
+    house.gateway.notices().announce(&Change::Prompts, None).await;
+    let his = crate::lists::next(&mut heard[1]).await;
+    assert_eq!(his["method"], "notifications/prompts/list_changed");
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn where_every_tool_is_to_be_approved_none_is_offered_before() {
     let shop = Running::start().await;
     let mount = MountSettings {
@@ -338,6 +375,43 @@ async fn a_cancelled_call_is_cancelled_at_the_server() {
     until(|| shop.shared.calls.load(Ordering::SeqCst) == 1).await;
     handle.cancel(None).await.unwrap();
     until(|| shop.shared.cancelled.load(Ordering::SeqCst) == 1).await;
+    house.stop().await;
+}
+
+/// A call of `shop.wait` without a session, whose answer has begun while the shop still keeps silent. One that wants to
+/// hear of progress takes the long way.
+async fn begun(house: &House, user: &crate::harness::User, meta: Value) -> reqwest::Response {
+    let params = json!({"name": "shop.wait", "arguments": {}, "_meta": meta});
+    let answer = crate::stateless::modern(house, user, "tools/call", params)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    answer
+}
+
+#[tokio::test]
+async fn a_long_silent_call_without_a_session_shows_signs_of_life_and_ends_with_its_connection() {
+    let shop = Running::start().await;
+    let mut plan = Plan::default();
+    plan.settings.patience = Duration::from_millis(20);
+    let folder = tempfile::tempdir().unwrap();
+    let house = build(plan, vec![mount(&shop)], folder.path().to_owned()).await;
+    let anna = house.user("anna").await;
+    for (done, meta) in [json!({}), json!({"progressToken": 7})].into_iter().enumerate() {
+        let mut answer = begun(&house, &anna, meta.clone()).await;
+        if done == 1 {
+            assert_eq!(answer.chunk().await.unwrap().unwrap().as_ref(), b":\n\n");
+        }
+        until(|| shop.shared.calls.load(Ordering::SeqCst) == 2 * done + 1).await;
+        shop.shared.go.notify_one();
+        let answer: Value = message(answer).await;
+        assert_eq!(answer["result"]["content"][0]["text"], "done", "{answer}");
+        let answer = begun(&house, &anna, meta).await;
+        until(|| shop.shared.calls.load(Ordering::SeqCst) == 2 * done + 2).await;
+        drop(answer);
+        until(|| shop.shared.cancelled.load(Ordering::SeqCst) == done + 1).await;
+    }
     house.stop().await;
 }
 

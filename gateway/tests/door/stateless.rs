@@ -7,11 +7,15 @@ use crate::harness::{House, User, message};
 const VERSION: &str = "2026-07-28";
 
 pub(crate) fn modern(house: &House, user: &User, method: &str, mut params: Value) -> reqwest::RequestBuilder {
+    let more = params["_meta"].take();
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": VERSION,
         "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": {"name": "by-hand", "version": "1"},
     });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        params["_meta"][key] = value.clone();
+    }
     let request = house.post(&user.token, crate::harness::rpc(method, params.clone()));
     let request = request
         .header("mcp-protocol-version", VERSION)

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::drift::{differing_fields, load_catalog, same_email};
 use crate::api_client::{ApiArgs, ApiClient, ApiError, LivePersona};
+use crate::config::Config;
 use crate::exit::CommandError;
 use crate::output::{Format, Out, count_of, printable, table};
 use crate::progress::Steps;
@@ -109,8 +110,13 @@ pub(crate) struct CleanupReport {
 ///
 /// # Errors
 /// When the live personas cannot be listed; [`CommandError::Failed`] with all of them listed when any is left.
-pub(crate) async fn run(args: &CleanupArgs, api: &ApiClient, out: &mut Out) -> Result<(), CommandError> {
-    let catalog = load_catalog(args.catalog.as_deref())?;
+pub(crate) async fn run(
+    args: &CleanupArgs,
+    api: &ApiClient,
+    config: &Config,
+    out: &mut Out,
+) -> Result<(), CommandError> {
+    let catalog = load_catalog(args.catalog.as_deref(), config)?;
     let report = cleanup(&catalog, args.dry_run, api, &mut Steps::on_stderr("cleanup")).await?;
     match out.format() {
         Format::Json => out.json(&report)?,

@@ -1,12 +1,17 @@
 //! `dramatis mounts list|approve`: the tools of mounted servers as they were seen, and which of them are approved.
 
+use std::time::Duration;
+
 use gateway::{Pin, PinFile};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::exit::CommandError;
 use crate::output::{Format, Out, count_of, printable, table};
+use crate::run_file::RunFile;
 
+/// How long a running server may take to say how its mounts are.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// Characters of a description shown in the table.
 const DESCRIPTION_CHARS_MAX: usize = 60;
 
@@ -42,6 +47,24 @@ struct Seen {
     #[serde(flatten)]
     pin: Pin,
     quarantined: bool,
+    /// Whether the running server says that the mount answers; nothing when none runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up: Option<bool>,
+}
+
+/// How a mount is, as the running server says.
+#[derive(Debug, Deserialize)]
+struct Told {
+    name: String,
+    up: bool,
+    resting: bool,
+    tools: u64,
+    quarantined: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Health {
+    mounts: Vec<Told>,
 }
 
 /// Runs the command.
@@ -49,35 +72,59 @@ struct Seen {
 /// # Errors
 /// [`CommandError::NotFound`] for a mount that is not configured, [`CommandError::Failed`] when what is known of a mount
 /// cannot be read.
-pub(crate) fn run(command: &MountsCommand, config: &Config, out: &mut Out) -> Result<(), CommandError> {
+pub(crate) async fn run(command: &MountsCommand, config: &Config, out: &mut Out) -> Result<(), CommandError> {
     match command {
-        MountsCommand::List { .. } => list(&seen(config)?, config, out),
+        MountsCommand::List { .. } => {
+            let told = told(config).await;
+            list(&seen(config, &told)?, &told, config, out)
+        }
         MountsCommand::Approve { name, tool } => approve(name, tool.as_deref(), config, out),
     }
 }
 
-fn seen(config: &Config) -> Result<Vec<Seen>, CommandError> {
+/// What the server that runs on this data folder says of its mounts; nothing where none does, or none answers.
+async fn told(config: &Config) -> Vec<Told> {
+    let Some(run) = RunFile::find(config) else {
+        return Vec::new();
+    };
+    let asked = async {
+        let client = reqwest::Client::builder()
+            .timeout(ASK_WITHIN)
+            .no_proxy()
+            .build()?;
+        let answer = client.get(format!("{}/health", run.api)).send().await?;
+        answer.json::<Health>().await
+    };
+    asked.await.map(|health| health.mounts).unwrap_or_default()
+}
+
+fn seen(config: &Config, told: &[Told]) -> Result<Vec<Seen>, CommandError> {
     let mut seen = Vec::new();
     for mount in config.mounts.keys() {
         let pins = PinFile::of(&config.mounts_dir(), mount)
             .read()
             .map_err(|error| CommandError::Failed(format!("mount {mount}: {error}")))?;
+        let up = told.iter().find(|told| told.name == *mount).map(|told| told.up);
         seen.extend(pins.into_iter().map(|(tool, pin)| Seen {
             mount: mount.clone(),
             tool,
             quarantined: pin.is_quarantined(),
             pin,
+            up,
         }));
     }
     Ok(seen)
 }
 
-fn list(seen: &[Seen], config: &Config, out: &mut Out) -> Result<(), CommandError> {
+fn list(seen: &[Seen], told: &[Told], config: &Config, out: &mut Out) -> Result<(), CommandError> {
     if out.format() == Format::Json {
         return out.json(&seen);
     }
     if config.mounts.is_empty() {
         return out.text("no server is mounted; [mounts.NAME] of the configuration file declares one");
+    }
+    for mount in told {
+        out.text(mount.in_words())?;
     }
     if seen.is_empty() {
         return out.text("no mounted server was seen yet; they are asked when `dramatis up` runs");
@@ -111,6 +158,22 @@ fn list(seen: &[Seen], config: &Config, out: &mut Out) -> Result<(), CommandErro
     out.text(format!(
         "{waiting} not offered: read what they say with --json, then `dramatis mounts approve MOUNT`"
     ))
+}
+
+impl Told {
+    fn in_words(&self) -> String {
+        let how = match (self.up, self.resting) {
+            (true, false) => "up",
+            (true, true) => "left alone for a while after calls without an answer",
+            (false, _) => "away; the server's log says why",
+        };
+        let waiting = match self.quarantined {
+            0 => String::new(),
+            waiting => format!(", {waiting} waiting for approval"),
+        };
+        let offered = count_of(self.tools, "tool");
+        format!("{}: {how}; {offered} offered{waiting}", printable(&self.name))
+    }
 }
 
 fn approve(name: &str, tool: Option<&str>, config: &Config, out: &mut Out) -> Result<(), CommandError> {

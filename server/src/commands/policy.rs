@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use events::{SystemClock, SystemIds, UserId};
-use gateway::{PolicyRules, PolicySubject, PolicyTool, RecordedCall, Replay, Replayed, ToolDescription};
+use gateway::{
+    MountedTool, PolicyRules, PolicySubject, PolicyTool, RecordedCall, Replay, Replayed, ToolDescription,
+};
 use identity::{Account, Identity};
 use serde::Serialize;
 use serde_json::Value;
@@ -110,19 +112,9 @@ async fn explain(
         .await
         .map_err(|error| CommandError::Failed(error.to_string()))?
         .ok_or_else(|| CommandError::NotFound(format!("no account has the email {user}")))?;
-    let described = gateway::tools()
-        .into_iter()
-        .find(|described| described.name == tool)
-        .ok_or_else(|| {
-            let detail = "it is none of the built-in tools; those of mounted servers are known to the running server alone";
-            CommandError::NotFound(format!("{tool}: {detail}"))
-        })?;
-    let explained = rules.explain(
-        policy_mode(config),
-        &subject_of(&account),
-        &tool_of(&described),
-        &arguments,
-    );
+    let known = KnownTools::read(config)?;
+    let named = known.offered(tool)?;
+    let explained = rules.explain(policy_mode(config), &subject_of(&account), &named, &arguments);
     if out.format() == Format::Json {
         return out.json(&explained);
     }
@@ -181,7 +173,7 @@ async fn try_on_record(
     }
     let identity = accounts(config, clock).await?;
     let tables = open_tables(config).await?;
-    let tools = gateway::tools();
+    let tools = KnownTools::read(config)?;
     let mut known: HashMap<UserId, Option<Account>> = HashMap::new();
     let mut tried = Tried {
         policy_version: rules.version,
@@ -200,16 +192,16 @@ async fn try_on_record(
                 known.insert(call.user_id.clone(), account);
             }
             let account = known.get(&call.user_id).and_then(Option::as_ref);
-            let described = tools.iter().find(|described| described.name == call.tool);
+            let named = tools.get(&call.tool);
             tried.calls += 1;
-            let (Some(account), Some(described)) = (account, described) else {
+            let (Some(account), Some(tool)) = (account, named) else {
                 tried.unknown += 1;
                 continue;
             };
             tried.add(replay.next(&RecordedCall {
                 call_id: call.call_id.as_str(),
                 subject: subject_of(account),
-                tool: tool_of(described),
+                tool,
                 at: call.started_at,
                 was_refused: call.was_refused,
             }));
@@ -300,10 +292,61 @@ fn subject_of(account: &Account) -> PolicySubject<'_> {
     }
 }
 
-fn tool_of(described: &ToolDescription) -> PolicyTool<'_> {
+/// The built-in tools, and those of mounted servers as they were seen last.
+struct KnownTools {
+    own: Vec<ToolDescription>,
+    mounted: Vec<MountedTool>,
+}
+
+impl KnownTools {
+    fn read(config: &Config) -> Result<Self, CommandError> {
+        Ok(Self {
+            own: gateway::tools(),
+            mounted: config.mounted_tools()?,
+        })
+    }
+
+    /// The tool of that name. One that is not offered any more may have been when it was called.
+    fn get(&self, name: &str) -> Option<PolicyTool<'_>> {
+        let own = self.own.iter().find(|own| own.name == name);
+        let own = own.map(|own| PolicyTool {
+            name: own.name,
+            scope: own.scope,
+            hint: own.hint,
+        });
+        own.or_else(|| self.mounted_of(name).map(policy_tool))
+    }
+
+    fn mounted_of(&self, name: &str) -> Option<&MountedTool> {
+        self.mounted.iter().find(|mounted| mounted.name == name)
+    }
+
+    /// The tool of that name, if it is offered to anybody.
+    fn offered(&self, name: &str) -> Result<PolicyTool<'_>, CommandError> {
+        let none = || {
+            let detail = "it is none of the built-in tools and none that a mounted server was seen with";
+            CommandError::NotFound(format!("{name}: {detail}"))
+        };
+        let tool = self.get(name).ok_or_else(none)?;
+        // A name of our own stays ours, whatever a server calls its tools.
+        let is_own = self.own.iter().any(|own| own.name == name);
+        match self
+            .mounted_of(name)
+            .filter(|mounted| !is_own && !mounted.is_offered)
+        {
+            Some(kept_back) => Err(CommandError::NotFound(format!(
+                "{name} is offered to nobody: it is hidden, or waits for `dramatis mounts approve {}`",
+                kept_back.mount
+            ))),
+            None => Ok(tool),
+        }
+    }
+}
+
+fn policy_tool(mounted: &MountedTool) -> PolicyTool<'_> {
     PolicyTool {
-        name: described.name,
-        scope: described.scope,
-        hint: described.hint,
+        name: &mounted.name,
+        scope: mounted.scope(),
+        hint: mounted.hint,
     }
 }

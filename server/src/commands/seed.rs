@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::drift::{differing_fields, load_catalog, same_email};
 use crate::api_client::{ApiArgs, ApiClient, ApiError, LivePersona, PersonaBody};
+use crate::config::Config;
 use crate::exit::CommandError;
 use crate::output::{Format, Out, count_of, printable, table};
 use crate::progress::Steps;
@@ -84,13 +85,13 @@ pub(crate) struct SeedReport {
 pub(crate) async fn run(
     args: &SeedArgs,
     api: &ApiClient,
-    seed_secret: &SecretString,
+    config: &Config,
     out: &mut Out,
 ) -> Result<(), CommandError> {
-    let catalog = load_catalog(args.catalog.as_deref())?;
+    let catalog = load_catalog(args.catalog.as_deref(), config)?;
     let report = seed(
         &catalog,
-        seed_secret,
+        &config.seed_secret,
         args.dry_run,
         api,
         &mut Steps::on_stderr("seed"),

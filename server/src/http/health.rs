@@ -96,9 +96,24 @@ async fn health(State(app): State<App>) -> Json<Value> {
         "service": "dramatis",
         "version": env!("CARGO_PKG_VERSION"),
         "phase": app.health.word(),
+        "mounts": mounts(&app),
         "registry": { "loaded": tools > 0, "tools": tools, "modules": gateway::module_names() },
         "uptimeSeconds": app.clock.monotonic().as_secs(),
     }))
+}
+
+/// How mounted servers are. What is wrong with one may name addresses, so that is for our log.
+fn mounts(app: &App) -> Vec<Value> {
+    let of = |mount: &gateway::MountSnapshot| {
+        json!({
+            "name": mount.name,
+            "up": mount.is_up,
+            "resting": mount.is_resting,
+            "tools": mount.tools,
+            "quarantined": mount.quarantined.len(),
+        })
+    };
+    app.gateway.mounts().iter().map(of).collect()
 }
 
 async fn live() -> Json<Value> {
@@ -163,7 +178,7 @@ pub(crate) async fn checks_json(app: &App) -> Vec<Value> {
     check_all(app).await.iter().map(Check::to_json).collect()
 }
 
-async fn check_all(app: &App) -> [Check; 5] {
+async fn check_all(app: &App) -> [Check; 6] {
     let (log, projection, database, cast) = tokio::join!(
         timed(app, "log", check_log(app)),
         timed(app, "projection", check_projection(app)),
@@ -171,7 +186,9 @@ async fn check_all(app: &App) -> [Check; 5] {
         timed(app, "cast", check_cast(app)),
     );
     let gateway = timed(app, "gateway", async { Ok(json!(app.gateway.observe())) }).await;
-    [log, projection, database, cast, gateway]
+    // One that is away is theirs to mend, and everything else goes on without it.
+    let mounted = timed(app, "mounts", async { Ok(json!({ "mounts": mounts(app) })) }).await;
+    [log, projection, database, cast, gateway, mounted]
 }
 
 /// One part's answer within its time; no answer in time is an answer too.

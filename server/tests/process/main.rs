@@ -8,12 +8,14 @@
 )]
 
 mod backups;
+mod bridge;
 mod canaries;
 mod common;
 mod documented;
 mod erased;
 mod killed;
 mod killed_model;
+mod mounts;
 mod parked;
 mod policy;
 mod postgres;

@@ -19,7 +19,7 @@ fn args(more: &[&str]) -> CleanupArgs {
 /// A server on which the built-in cast is live, as the catalog has it.
 async fn with_cast() -> StubServer {
     let server = StubServer::start().await;
-    for persona in load_catalog(None).expect("sound").personas {
+    for persona in load_catalog(None, &Config::default()).expect("sound").personas {
         server.known(|known| {
             known
                 .personas
@@ -40,7 +40,7 @@ fn body(persona: &Persona) -> Map<String, Value> {
 
 async fn clean(server: &StubServer, more: &[&str]) -> (Result<(), CommandError>, Value) {
     let (mut out, captured) = Out::captured(Format::Json);
-    let result = run(&args(more), &server.client(), &mut out).await;
+    let result = run(&args(more), &server.client(), &Config::default(), &mut out).await;
     (result, serde_json::from_str(&captured.text()).expect("JSON"))
 }
 
@@ -158,7 +158,8 @@ async fn the_text_warns_first_and_counts_last() {
     let server = with_cast().await;
     let missing = server.known(|known| known.personas.pop_first().expect("ten").1["email"].clone());
     let (mut out, captured) = Out::captured(Format::Text);
-    run(&args(&["--dry-run"]), &server.client(), &mut out)
+    let config = Config::default();
+    run(&args(&["--dry-run"]), &server.client(), &config, &mut out)
         .await
         .expect("planned");
     let text = captured.text();

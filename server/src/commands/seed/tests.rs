@@ -17,8 +17,7 @@ fn args(more: &[&str]) -> SeedArgs {
 
 async fn seed_with(server: &StubServer, more: &[&str]) -> (Result<(), CommandError>, Value) {
     let (mut out, captured) = Out::captured(Format::Json);
-    let secret = SecretString::from(catalog::DEVELOPMENT_SEED_SECRET);
-    let result = run(&args(more), &server.client(), &secret, &mut out).await;
+    let result = run(&args(more), &server.client(), &Config::default(), &mut out).await;
     (result, serde_json::from_str(&captured.text()).expect("JSON"))
 }
 
@@ -40,7 +39,7 @@ async fn seeding_twice_makes_ten_personas_and_finds_them_unchanged() {
 async fn a_persona_is_sent_whole_with_its_derived_password() {
     let server = StubServer::start().await;
     seed_with(&server, &[]).await.0.expect("seeded");
-    let catalog = load_catalog(None).expect("the built-in catalog is sound");
+    let catalog = load_catalog(None, &Config::default()).expect("the built-in catalog is sound");
     let persona = &catalog.personas[0];
     let secret = SecretString::from(catalog::DEVELOPMENT_SEED_SECRET);
     let password = derive_password(&secret, &persona.email);
@@ -92,7 +91,9 @@ async fn a_dry_run_says_what_would_be_done_and_writes_nothing() {
 #[tokio::test]
 async fn one_refusal_does_not_keep_the_others_out_and_is_told_at_the_end() {
     let server = StubServer::start().await;
-    let email = load_catalog(None).expect("sound").personas[3].email.clone();
+    let email = load_catalog(None, &Config::default()).expect("sound").personas[3]
+        .email
+        .clone();
     server.known(|known| known.humans.insert(email.clone()));
     let (result, report) = seed_with(&server, &[]).await;
     assert_eq!(counts(&report), [9, 0, 0, 1]);
@@ -109,8 +110,8 @@ async fn one_refusal_does_not_keep_the_others_out_and_is_told_at_the_end() {
 async fn nothing_is_tried_where_the_list_is_refused() {
     let server = StubServer::start().await;
     let (mut out, captured) = Out::captured(Format::Text);
-    let secret = SecretString::from("s");
-    let error = run(&args(&[]), &server.client_with(USER_TOKEN), &secret, &mut out)
+    let config = Config::default();
+    let error = run(&args(&[]), &server.client_with(USER_TOKEN), &config, &mut out)
         .await
         .expect_err("no admin");
     assert_eq!(error.exit_code(), 4);
@@ -126,8 +127,8 @@ async fn a_bad_catalog_is_a_usage_error_with_every_fault_and_nothing_is_sent() {
     std::fs::write(&file, r#"{"personas": [{"email": "x@example.com", "name": ""}]}"#).expect("written");
     let (mut out, _) = Out::captured(Format::Text);
     let file = file.to_str().expect("UTF-8");
-    let secret = SecretString::from("s");
-    let error = run(&args(&["--catalog", file]), &server.client(), &secret, &mut out)
+    let config = Config::default();
+    let error = run(&args(&["--catalog", file]), &server.client(), &config, &mut out)
         .await
         .expect_err("bad");
     assert_eq!(error.exit_code(), 2);
@@ -144,7 +145,8 @@ async fn the_table_shows_each_persona_and_the_counts_but_no_password() {
     let server = StubServer::start().await;
     let (mut out, captured) = Out::captured(Format::Text);
     let secret = SecretString::from(catalog::DEVELOPMENT_SEED_SECRET);
-    run(&args(&["--dry-run"]), &server.client(), &secret, &mut out)
+    let config = Config::default();
+    run(&args(&["--dry-run"]), &server.client(), &config, &mut out)
         .await
         .expect("planned");
     let text = captured.text();
@@ -152,7 +154,7 @@ async fn the_table_shows_each_persona_and_the_counts_but_no_password() {
         text.ends_with("\n10 personas: to be created 10, updated 0, unchanged 0\n"),
         "{text}"
     );
-    for persona in load_catalog(None).expect("sound").personas {
+    for persona in load_catalog(None, &Config::default()).expect("sound").personas {
         assert!(
             text.contains(&persona.name) && text.contains(&persona.email),
             "{text}"

@@ -40,7 +40,10 @@ async fn readiness_names_every_dependency() {
             .iter()
             .map(|check| check["name"].as_str().unwrap())
             .collect();
-        assert_eq!(names, ["log", "projection", "database", "cast", "gateway"]);
+        assert_eq!(
+            names,
+            ["log", "projection", "database", "cast", "gateway", "mounts"]
+        );
         assert_eq!(checks[0]["facts"]["lastSeq"], 1);
         assert_eq!(checks[1]["facts"]["lagEvents"], 0);
     }
