@@ -117,14 +117,14 @@ async fn a_session_the_gateway_has_forgotten_is_opened_anew_unseen_by_the_client
     assert_eq!(bridge.ask(2, "tools/list")["result"]["session"], "session-1");
     shared.lock().unwrap().has_forgotten = true;
     assert_eq!(bridge.ask(3, "tools/list")["result"]["session"], "session-2");
-    let heard = shared.lock().unwrap().heard.clone();
-    let of_second: Vec<_> = heard
+    let came = shared.lock().unwrap().heard.clone();
+    let of_second: Vec<_> = came
         .iter()
         .filter(|(_, session)| session == "session-2")
         .collect();
     assert_eq!(
         of_second[0].0, "notifications/initialized",
-        "before anything else: {heard:?}"
+        "before anything else: {came:?}"
     );
 
     // Where no session is to be had the client gets an answer all the same.

@@ -45,7 +45,7 @@ async fn call(up: &Up, tool: &str) -> Value {
         .header("mcp-method", "tools/call")
         .header("mcp-name", tool)
         .json(&body)
-        .timeout(Duration::from_secs(60))
+        .timeout(Duration::from_mins(1))
         .send()
         .await
         .unwrap();
@@ -54,7 +54,7 @@ async fn call(up: &Up, tool: &str) -> Value {
         .lines()
         .filter_map(|line| line.strip_prefix("data:"))
         .map(str::trim);
-    serde_json::from_str(data.filter(|data| !data.is_empty()).last().unwrap_or(&text)).unwrap()
+    serde_json::from_str(data.filter(|data| !data.is_empty()).next_back().unwrap_or(&text)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
