@@ -38,7 +38,7 @@ pub struct Caller {
     /// When the token ends.
     pub expires_at: Timestamp,
     /// The login the token goes back to; `None` for another issuer's.
-    pub(crate) login: Option<LoginSession>,
+    pub login: Option<LoginSession>,
 }
 
 /// Why a token is not accepted. The text says what to do, and never holds anything of the token.

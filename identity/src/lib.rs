@@ -88,6 +88,7 @@ pub use seal::KeyEncryptionKey;
 pub use settings::{IdentitySettings, PasswordCost};
 pub use signing_keys::RotatedSigningKey;
 pub use spaces::{NewSpace, SpaceRole, SpaceType};
+pub use tokens::LoginSession;
 pub use vault::{MasterKey, RecoveryWrap, Rewrapped, SpaceKeys, VaultAccess, VaultStatus};
 
 /// The room. A handle that is cheap to clone; all clones share one database and its caches.

@@ -55,7 +55,7 @@ struct OurClaims<'a> {
 
 /// The login a token goes back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LoginSession {
+pub struct LoginSession {
     /// Its name.
     pub(crate) id: String,
     /// When the password was shown, or what stood for it.

@@ -50,11 +50,11 @@ async fn call(up: &Up, tool: &str) -> Value {
         .await
         .unwrap();
     let text = answer.text().await.unwrap();
-    let data = text
+    let mut data = text
         .lines()
         .filter_map(|line| line.strip_prefix("data:"))
         .map(str::trim);
-    serde_json::from_str(data.filter(|data| !data.is_empty()).next_back().unwrap_or(&text)).unwrap()
+    serde_json::from_str(data.rfind(|data| !data.is_empty()).unwrap_or(&text)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

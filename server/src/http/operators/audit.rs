@@ -138,6 +138,7 @@ mod tests {
             time_zone: "UTC".to_owned(),
             issuer: "urn:test".to_owned(),
             expires_at: sample_time(),
+            login: None,
         }
     }
 
