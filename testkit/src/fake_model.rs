@@ -205,9 +205,11 @@ async fn answer(State(stage): State<Arc<Stage>>, headers: HeaderMap, body: Bytes
         stage.play().faults.push("the body is no JSON".to_owned());
         return reply::refusal(stage.api, StatusCode::BAD_REQUEST, "the body is no JSON");
     };
-    stage.play().requests.push(request.clone());
     if let Err((status, fault)) = stage.check(&headers, &request) {
-        stage.play().faults.push(fault.clone());
+        let mut play = stage.play();
+        play.requests.push(request);
+        play.faults.push(fault.clone());
+        drop(play);
         return reply::refusal(stage.api, status, &fault);
     }
     let (planned, number) = {
@@ -217,6 +219,11 @@ async fn answer(State(stage): State<Arc<Stage>>, headers: HeaderMap, body: Bytes
     };
     let planned = planned.unwrap_or_else(|| (stage.directed)(&request));
     let delivery = planned.deliver(stage.api, &request, number, body.len());
-    stage.play().bill_micro_usd += delivery.micro_usd;
+    {
+        // Together: whoever sees the request sees what it costs.
+        let mut play = stage.play();
+        play.requests.push(request);
+        play.bill_micro_usd += delivery.micro_usd;
+    }
     delivery.send().await
 }

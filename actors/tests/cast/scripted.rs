@@ -87,7 +87,7 @@ impl Brain for Scripted {
     fn identity(&self) -> BrainIdentity {
         assert!(!self.panics_when_named, "this brain has no name");
         if let Some(meeting) = &self.meeting {
-            meeting.wait();
+            tokio::task::block_in_place(|| meeting.wait());
         }
         BrainIdentity {
             name: "scripted",
