@@ -22,7 +22,7 @@ const LOOKS = [
 ];
 const PAGES = [
   ["overview", "overview"], ["personas", "personas"], ["story", `personas/${facts.persona}`], ["timeline", `personas/${facts.persona}?view=timeline`],
-  ["feed", "feed"], ["heatmap", "heatmap"], ["tools", "tools"], ["spend", "spend"], ["gateway", "gateway"], ["projections", "projections"],
+  ["feed", "feed"], ["findings", "findings"], ["heatmap", "heatmap"], ["tools", "tools"], ["spend", "spend"], ["gateway", "gateway"], ["projections", "projections"],
   ["replay", "replay"], ["system", "system"], ["api", "api"], ["event", "events/1"], ["trace", `traces/${facts.tick}`],
   ...facts.hostile.slice(0, 2).map((id, index) => [`hostile-${index}`, `personas/${id}`]),
 ];

@@ -33,7 +33,7 @@ macro_rules! files {
 files! {
     "style.css" "icon.svg"
     "app.js" "api.js" "dom.js" "format.js" "live.js" "parts.js" "prose.js"
-    "page-api.js" "page-event.js" "page-feed.js" "page-gateway.js" "page-heatmap.js" "page-overview.js"
+    "page-api.js" "page-event.js" "page-feed.js" "page-findings.js" "page-gateway.js" "page-heatmap.js" "page-overview.js"
     "page-personas.js" "page-projections.js" "page-replay.js" "page-signin.js" "page-spend.js" "page-story.js"
     "page-system.js" "page-tools.js" "page-trace.js"
 }

@@ -25,6 +25,7 @@ use super::personas::unknown_persona;
 use super::problem::Problem;
 pub(crate) use event::shown;
 use params::Params;
+use projections::findings::FindingsQuery;
 use projections::{ActionFilter, PageRequest, RatingFilter};
 
 /// Rows of a page where nobody says how many.
@@ -62,6 +63,7 @@ queries! {
     "personas.story" ("persona", "cursor", "limit") "A persona's ticks, newest first, with calls and ratings" refuses 404;
     "ticks.trace" ("tick") "One tick as the persona and as the gateway tell it" refuses 404;
     "events.get" ("seq") "One commit of the log, without app data and sealed arguments" refuses 404;
+    "findings.report" () "What got worse, since when, what changed then, and the rows that show it";
     "feedback.summary" ("days") "Ratings of each module, day by day";
     "feedback.heatmap" ("days", "source") "Module by archetype: mean stars with their 95 % interval";
     "feedback.recent" ("cursor", "limit", "persona", "module", "archetype") "Ratings with what was said, newest first";
@@ -133,6 +135,7 @@ async fn answer(app: &App, name: &str, params: &mut Params) -> Result<Value, Pro
             json_of(&tables.trace(&tick).await?.ok_or_else(unknown)?)
         }
         "events.get" => event::show(app, params.seq()?).await,
+        "findings.report" => findings(app).await,
         "feedback.summary" => json_of(&tables.module_scores(now, params.days(7)?).await?),
         "feedback.heatmap" => {
             let (since, source) = (params.since(now, 30)?, params.source()?);
@@ -185,6 +188,20 @@ fn first(limit: u32) -> PageRequest {
 
 fn json_of(answer: &impl Serialize) -> Result<Value, Problem> {
     serde_json::to_value(answer).map_err(|error| Problem::internal("an answer cannot be written", &error))
+}
+
+/// `report` is absent before the first tick.
+async fn findings(app: &App) -> Result<Value, Problem> {
+    let offered = gateway::tools()
+        .into_iter()
+        .filter(|tool| tool.scope != gateway::Scope::Admin);
+    let asked = FindingsQuery {
+        since: None,
+        as_of: None,
+        offered_tools: offered.map(|tool| tool.name.to_owned()).collect(),
+    };
+    let report = Box::pin(app.tables.findings(&asked)).await?;
+    Ok(json!({ "report": report, "as_of_seq": app.projector.seq() }))
 }
 
 async fn persona(app: &App, params: &mut Params) -> Result<Value, Problem> {

@@ -10,7 +10,8 @@ const PAGES = [
     ["personas", "Personas", () => import("./page-personas.js")],
     ["feed", "Live feed", () => import("./page-feed.js")],
   ]],
-  ["Findings", [
+  ["Insight", [
+    ["findings", "Findings", () => import("./page-findings.js")],
     ["heatmap", "Heat-map", () => import("./page-heatmap.js")],
     ["tools", "Tools", () => import("./page-tools.js")],
     ["spend", "Spend", () => import("./page-spend.js")],
