@@ -60,7 +60,7 @@ async fn nothing_is_left(cast: &[Subject], each: usize, padding: usize, seen_at_
     let log = open(&server.url(), JetStreamSettings::default()).await;
     let _ = log.import(&history(cast, each, padding)).await.unwrap();
     let last_seq = log.state().await.unwrap().last_seq;
-    let (erased, kept) = (canaries(1, each), canaries(2, each));
+    let erased = canaries(1, each);
     let written = testkit::wait_until(LIMIT, || found(&server, &erased) >= seen_at_least);
     let seen = found(&server, &erased);
     assert!(written, "{seen} canaries are in the files to begin with");
@@ -71,12 +71,17 @@ async fn nothing_is_left(cast: &[Subject], each: usize, padding: usize, seen_at_
     assert_eq!(found(&server, &erased), 0, "after the server's end");
     server.restart();
     assert_eq!(found(&server, &erased), 0, "after its restart");
-    assert!(found(&server, &kept) >= seen_at_least, "others keep theirs");
 
     let log = open(&server.url(), JetStreamSettings::default()).await;
     assert_eq!(log.state().await.unwrap().last_seq, last_seq);
     assert_eq!(audit(&log).await, ((cast.len() - 1) * each) as u64);
     assert!(log.read_subject(&cast[1]).await.unwrap().is_empty());
+    // Read, not looked for in the files: how much of a text shows in a compressed block differs from run to run.
+    assert_eq!(
+        log.read_subject(&cast[2]).await.unwrap().len(),
+        each,
+        "others keep theirs"
+    );
 }
 
 #[tokio::test]
@@ -87,7 +92,7 @@ async fn no_byte_of_an_erased_persona_is_left_in_the_files() {
 /// Blocks of 8 MB are compressed once they are full; what a match refers back to does not show as a canary.
 #[tokio::test]
 async fn no_byte_of_an_erased_persona_is_left_in_compressed_blocks() {
-    nothing_is_left(&cast(50), 20, 800, 10).await;
+    nothing_is_left(&cast(50), 20, 800, 3).await;
 }
 
 #[tokio::test]
