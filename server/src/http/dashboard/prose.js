@@ -96,8 +96,8 @@ export function line(item, nameOf) {
     case "SessionOpened": return say("", `opened a session with ${data.client || "a client"}`);
     case "SessionClosed": return say("", `closed a session (${data.reason})`);
     case "CallRefused": return say("bad", `may not call ${data.tool}: ${data.rule}`);
-    case "CallStarted": return say("", `the gateway takes ${data.tool}`);
-    case "CallEnded": return say(data.outcome === "error" ? "warn" : "", `the gateway is done: ${data.outcome}`);
+    case "CallStarted": return say("", `asks the gateway for ${data.tool}`);
+    case "CallEnded": return say(data.outcome === "error" ? "warn" : "", `has an answer of the gateway: ${data.outcome}`);
     case "RecordChanged": return say("", `${data.op === "delete" ? "deletes from" : "writes to"} ${data.table}`);
     default: return say("warn", "something this page does not know");
   }
