@@ -118,7 +118,7 @@ pub async fn rebuild_with(
         }
         Err(error) => {
             // It is all the work there was; the next rebuild goes on with it.
-            let _guard = scratch.close().await;
+            scratch.close().await.release().await;
             Err(error)
         }
     }

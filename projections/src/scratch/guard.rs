@@ -35,11 +35,22 @@ impl Guard {
 
     /// Lets go of a copy that is no more.
     pub(crate) async fn remove(self) {
-        match self {
+        if let Self::File { path, .. } = &self {
             // While the lock is held, so that nobody else can hold a lock on a file that is gone.
-            Self::File { path, .. } => drop(std::fs::remove_file(path)),
-            // The lock ends with the session in any case.
-            Self::Session(session) => drop(session.close().await),
+            drop(std::fs::remove_file(path));
+        }
+        self.release().await;
+    }
+
+    /// Lets go of a copy that stays, so that whoever comes next can have it at once.
+    pub(crate) async fn release(self) {
+        if let Self::Session(mut session) = self {
+            // The lock ends with the session in any case, but the server takes its time to end one.
+            let unlocked = query("SELECT pg_advisory_unlock_all()")
+                .execute(&mut Db::Postgres(&mut session))
+                .await;
+            drop(unlocked);
+            drop(session.close().await);
         }
     }
 }
