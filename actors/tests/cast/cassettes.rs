@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actors::{Api, Cassette, CassetteMode, Endpoints, ModelBrain, ModelSettings};
-use events::{Event, PersonaId};
+use events::{Clock as _, Event, PersonaId, SystemClock};
 use secrecy::SecretString;
 use serde_json::{Map, json};
 use testkit::{FakeApi, FakeModel, Reply};
@@ -59,8 +60,18 @@ fn lived(house: &House, persona_id: &PersonaId) -> (Vec<(String, String)>, Vec<u
     (calls.collect(), stars.collect(), ended.unwrap_or_default())
 }
 
+/// Prompts tell the time to the minute, so what is recorded in one is not found in the next.
+async fn away_from_the_end_of_a_minute() {
+    let second = SystemClock::new().now().as_second().rem_euclid(60);
+    if second >= 45 {
+        let left = u64::try_from(60 - second).unwrap();
+        SystemClock::new().sleep(Duration::from_secs(left)).await;
+    }
+}
+
 /// Records one tick: a task is made, then looked for by its id, then the module is rated.
 async fn recorded(api: FakeApi, path: &Path) -> (Vec<(String, String)>, Vec<u8>, String) {
+    away_from_the_end_of_a_minute().await;
     let fake = FakeModel::start(api).await;
     fake.then(Reply::call([(
         "a",
