@@ -21,6 +21,8 @@ use crate::stage::Stage;
 const CLIENT_NAME: &str = "dramatis-persona";
 /// The request `_meta` member the caller's own call id travels in.
 const CALL_ID_META: &str = "dramatis/callId";
+/// The member a span travels in.
+const TRACEPARENT_META: &str = "traceparent";
 /// How long the handshake and the tool list may take together.
 const OPEN_WITHIN: Duration = Duration::from_secs(20);
 /// How long one call may take.
@@ -105,16 +107,20 @@ impl McpSession {
         &self.tools
     }
 
-    /// Sends one call and waits for its answer.
+    /// Sends one call, as part of the span `traceparent` names, and waits for its answer.
     pub(crate) async fn call(
         &self,
         stage: &Stage,
         call_id: &CallId,
         tool: &str,
         arguments: JsonObject,
+        traceparent: Option<String>,
     ) -> Answer {
         let mut params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        let meta = JsonObject::from_iter([(CALL_ID_META.to_owned(), Value::from(call_id.as_str()))]);
+        let mut meta = JsonObject::from_iter([(CALL_ID_META.to_owned(), Value::from(call_id.as_str()))]);
+        if let Some(parent) = traceparent {
+            meta.insert(TRACEPARENT_META.to_owned(), parent.into());
+        }
         params.meta = Some(RequestMetaObject(MetaObject(meta)));
         match stage
             .within(CALL_WITHIN, self.service.call_tool_once(params))

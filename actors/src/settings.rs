@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use events::spans::Spans;
 use secrecy::SecretString;
 
 use crate::model::Prices;
@@ -32,6 +33,8 @@ pub struct CastSettings {
     pub restarts_max: u32,
     /// The time within which failures are counted together.
     pub restart_window: Duration,
+    /// Where spans of ticks go.
+    pub spans: Spans,
 }
 
 /// What brains that ask a model may do and spend.
@@ -72,6 +75,7 @@ impl Default for CastSettings {
             paused: false,
             restarts_max: 3,
             restart_window: Duration::from_mins(10),
+            spans: Spans::default(),
         }
     }
 }

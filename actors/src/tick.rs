@@ -8,11 +8,13 @@ mod live;
 mod rating;
 pub(crate) mod record;
 pub(crate) mod recover;
+mod span;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use events::spans::Span;
 use events::{
     ERROR_CHARS_MAX, Event, PersonaId, TickFinished, TickId, TickOutcome, TickStarted, TickTrigger, capped,
 };
@@ -139,6 +141,7 @@ struct Tick<'a> {
     conversation: Conversation,
     spending: Spending,
     recorder: Recorder<'a>,
+    span: Span,
 }
 
 /// Lets the persona act once, if the order still holds. Always ends in a report.
@@ -195,10 +198,12 @@ async fn begin<'a>(
     let started_at = stage.clock.now();
     let known = diary.open().iter().map(|known| known.id.clone());
     let ledger = Ledger::new(tick_id.clone(), known);
+    let identity = brain.identity();
+    let span = span::of(stage, who, &identity, &tick_id, number);
     let mut tick = Tick {
         stage,
         status,
-        identity: brain.identity(),
+        identity,
         brain,
         id: tick_id.clone(),
         facts: Facts {
@@ -219,10 +224,20 @@ async fn begin<'a>(
         ledger,
         conversation: Conversation::default(),
         spending: Spending::default(),
-        recorder: Recorder::new(stage, order.persona_id.clone(), tick_id, entry.last_seq),
+        recorder: Recorder::new(
+            stage,
+            order.persona_id.clone(),
+            tick_id,
+            span.traceparent(),
+            entry.last_seq,
+        ),
+        span,
     };
     let started = tick.started(order);
-    tick.recorder.begin(started).await?;
+    if let Err(error) = tick.recorder.begin(started).await {
+        span::end(&mut tick.span, "stood-down");
+        return Err(error);
+    }
     let (tick_id, number) = (tick.id.clone(), tick.facts.number);
     tick.tell(|persona_id, name| TickProgress::Started {
         persona_id,
@@ -280,6 +295,7 @@ impl Tick<'_> {
             Some(Err(RecordError::Overtaken(reason))) => ("stood-down".to_owned(), Some(reason), 0),
             Some(Err(error)) => ("failed".to_owned(), Some(error.to_string()), 0),
         };
+        span::end(&mut self.span, &outcome);
         TickReport {
             tick_id: Some(self.id.clone()),
             reason,
@@ -329,6 +345,7 @@ impl Tick<'_> {
         };
         let events = rating::verdicts(&self.id, &rater, &used, drafts);
         for event in &events {
+            span::rated(&mut self.span, event);
             let (module, rating) = match event {
                 Event::Rated(opinion) => {
                     let counts = opinion.unsupported.is_none();

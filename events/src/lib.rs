@@ -28,6 +28,7 @@ mod jetstream;
 mod log;
 mod memory;
 mod seal;
+pub mod spans;
 mod stored;
 mod subject;
 pub mod testing;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use events::spans::Spans;
 use events::{CallId, Clock, SessionId, SpaceId, UserId};
 use identity::{AccountKind, Identity, Membership, Role, Tier};
 use jiff::civil::Date;
@@ -69,11 +70,12 @@ pub struct CallContext {
     pub tool: &'static str,
     /// The caller's own id of this call. A call that is sent again under the same id is the same write.
     pub call_id: Option<CallId>,
-    /// W3C trace context of the caller, checked for form.
+    /// The span that what the call leads to is part of: the call's own, or the caller's where nobody watches ours.
     pub traceparent: Option<String>,
     pub(crate) records: Records,
     pub(crate) identity: Identity,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) spans: Spans,
     /// The request itself, for a tool that passes it on.
     pub(crate) request: Arc<AsAsked>,
 }

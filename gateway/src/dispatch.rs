@@ -2,6 +2,7 @@
 //! Whatever happens is answered and counted.
 
 mod record;
+mod span;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -68,27 +69,36 @@ impl Inner {
     ) -> Answer {
         let (arguments, request) = AsAsked::part(params, context);
         let meta = &request.context.meta;
+        let client_call_id = call_id(meta)?;
+        let tool = self.registry.get(&request.params.name);
+        let mut span = self.call_span(meta, &principal, tool.as_deref());
+        let traceparent = span
+            .traceparent()
+            .or_else(|| trace::parent(meta).map(str::to_owned));
         let incoming = Incoming {
             principal,
             arguments: Value::Object(arguments),
-            client_call_id: call_id(meta)?,
-            traceparent: trace::parent(meta).map(str::to_owned),
+            client_call_id,
+            traceparent,
             request: request.clone(),
             under_way,
             rules: self.policy.rules(),
             taken: self.clock.monotonic(),
         };
         let name = &request.params.name;
-        let Some(tool) = self.registry.get(name) else {
+        let Some(tool) = tool else {
             telemetry::unknown_tool();
             self.record_refused(&incoming, name, None).await;
-            return Err(unknown_tool(name));
+            let answer = Err(unknown_tool(name));
+            span::end(&mut span, Outcome::Refused, &answer);
+            return answer;
         };
         let about = &tool.spec.about;
         let user_id = incoming.principal.user_id.clone();
         let taken = incoming.taken;
         let trace = incoming.traceparent.clone();
         let (outcome, answer) = self.judge_and_carry_out(&tool, incoming).await;
+        span::end(&mut span, outcome, &answer);
         let elapsed = self.clock.monotonic().saturating_sub(taken);
         // What is not shown is not named in metrics either.
         if about.scope == Scope::Admin {
@@ -134,6 +144,7 @@ impl Inner {
             records: self.records.clone(),
             identity: self.identity.clone(),
             clock: self.clock.clone(),
+            spans: self.settings.spans.clone(),
             request,
         };
         let given_up = context.request.context.ct.clone();

@@ -33,6 +33,7 @@ mod pins;
 mod relay;
 mod sessions;
 mod settings;
+mod span;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use events::spans::Spans;
+
 use crate::field_crypto::FieldForm;
 use crate::mounts::MountsSettings;
 use crate::policy::PolicyRules;
@@ -38,6 +40,8 @@ pub struct GatewaySettings {
     pub patience: Duration,
     /// The servers whose tools are offered beside our own.
     pub mounts: MountsSettings,
+    /// Where spans of calls go.
+    pub spans: Spans,
 }
 
 impl Default for GatewaySettings {
@@ -57,6 +61,7 @@ impl Default for GatewaySettings {
             list_page_max: 250,
             patience: Duration::from_secs(2),
             mounts: MountsSettings::default(),
+            spans: Spans::default(),
         }
     }
 }

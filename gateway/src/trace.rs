@@ -1,8 +1,10 @@
 //! Whose trace a request is part of: W3C trace context, from the request's `_meta` or from its HTTP headers.
 //!
-//! We keep no spans of our own, so the context goes on as it came: into the commits of the call, and to mounted
-//! servers in `_meta` and as headers. What is not in the form of the recommendation counts as not there.
+//! A tool call has a span of its own where an operator watches; what it leads to (the commits of the call, what mounted
+//! servers are asked) names that as its parent. Otherwise the context goes on as it came. What is not in the form of the
+//! recommendation counts as not there.
 
+use events::spans::Parent;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rmcp::model::RequestMetaObject;
 use serde_json::Value;
@@ -45,6 +47,23 @@ pub(crate) fn settle(meta: &mut RequestMetaObject, headers: Option<&HeaderMap>) 
 /// The trace of a settled request.
 pub(crate) fn parent(meta: &RequestMetaObject) -> Option<&str> {
     meta.get(TRACEPARENT)?.as_str()
+}
+
+/// The span a settled request comes from.
+pub(crate) fn span(meta: &RequestMetaObject) -> Option<Parent<'_>> {
+    Some(Parent {
+        traceparent: parent(meta)?,
+        tracestate: meta.get(TRACESTATE).and_then(Value::as_str),
+    })
+}
+
+/// The span that a request to a mounted server is sent from, on its way with it.
+#[derive(Debug, Clone)]
+pub(crate) struct SentFrom(pub(crate) String);
+
+/// Names `from` as the parent of what `meta` is sent with.
+pub(crate) fn come_from(meta: &mut RequestMetaObject, from: &SentFrom) {
+    meta.insert(TRACEPARENT.to_owned(), from.0.clone().into());
 }
 
 /// The headers that tell a server the trace of a settled request.

@@ -248,6 +248,21 @@ pub(crate) struct Config {
     pub(crate) sessions_max: usize,
     /// An MCP session without a message for this long ends.
     pub(crate) session_idle_ms: u64,
+    /// Address of an OpenTelemetry collector that spans go to, by OTLP over HTTP; nowhere without it.
+    pub(crate) otlp_endpoint: Option<String>,
+    /// The whole address for spans, where the collector takes them at another one than `otlp_endpoint` and `/v1/traces`.
+    pub(crate) otlp_traces_endpoint: Option<String>,
+    /// Headers the collector wants: `NAME=VALUE`, with commas between them.
+    #[serde(serialize_with = "masked_option")]
+    pub(crate) otlp_headers: Option<SecretString>,
+    /// How spans are written; `http/protobuf` is the one way there is.
+    pub(crate) otlp_protocol: String,
+    /// How long the collector may take for one batch.
+    pub(crate) otlp_timeout_ms: u64,
+    /// What this program is called there.
+    pub(crate) otlp_service_name: String,
+    /// Share of traces that are kept, 0 to 1, where the caller has not decided it.
+    pub(crate) otlp_sampled: f64,
     /// MCP servers whose tools are offered beside the built-in ones, by name.
     pub(crate) mounts: BTreeMap<String, MountKeys>,
     /// Each of the above with where it came from, secrets masked: what operators are shown.
@@ -316,6 +331,13 @@ impl Default for Config {
             sessions_per_user_max: 16,
             sessions_max: 50_000,
             session_idle_ms: 30 * 60_000,
+            otlp_endpoint: None,
+            otlp_traces_endpoint: None,
+            otlp_headers: None,
+            otlp_protocol: "http/protobuf".to_owned(),
+            otlp_timeout_ms: 10_000,
+            otlp_service_name: "dramatis".to_owned(),
+            otlp_sampled: 1.0,
             mounts: BTreeMap::new(),
             shown: Vec::new(),
         }
@@ -380,6 +402,9 @@ impl Config {
         }
         if self.token_ttl_minutes == 0 {
             fault("token_ttl_minutes", "at least 1");
+        }
+        for (key, reason) in crate::otlp::faults(self) {
+            fault(key, &reason);
         }
         for (name, mount) in &self.mounts {
             let key = format!("mounts.{name}");

@@ -19,6 +19,7 @@ use crate::exit::CommandError;
 use crate::http::{App, Budgets, Health, Operators};
 use crate::lifecycle::{Lifecycle, TaskKind};
 use crate::nats_child::NatsChild;
+use crate::otlp::Otlp;
 use crate::run_file::{FolderLock, RunFile};
 use crate::surface::Surface;
 
@@ -51,6 +52,7 @@ pub(crate) struct House {
     nats: SecretString,
     config: Config,
     lifecycle: Lifecycle,
+    otlp: Otlp,
     stops: Stops,
     _lock: FolderLock,
 }
@@ -79,6 +81,8 @@ impl House {
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let (lifecycle, stops) = (Lifecycle::new(), Stops::default());
         let metrics = rooms::install_metrics(&lifecycle, clock.clone(), &stops)?;
+        let otlp = Otlp::open(config)?;
+        let spans = otlp.spans();
 
         let nats = if let Some(url) = &config.nats {
             SecretString::from(url.as_str())
@@ -101,7 +105,7 @@ impl House {
                 .map_err(|error| error.to_string())
         });
         let gateway = Gateway::new(
-            rooms::gateway_settings(config, &public_url, address)?,
+            rooms::gateway_settings(config, &public_url, address, spans.clone())?,
             identity.clone(),
             log.clone(),
             tables.clone(),
@@ -112,7 +116,8 @@ impl House {
         .map_err(failed)?;
         gateway.mounts_settled(MOUNTS_SETTLE).await;
         let own = format!("http://{address}");
-        let cast = rooms::start_cast(config, own, log.clone(), queue, clock.clone(), ids.clone()).await?;
+        let cast =
+            rooms::start_cast(config, own, spans, log.clone(), queue, clock.clone(), ids.clone()).await?;
         let (spent, stop_http) = (cast.clone(), stops.http.clone());
         lifecycle.spawn(TaskKind::CastWatch, async move {
             tokio::select! {
@@ -157,6 +162,7 @@ impl House {
             nats,
             config: config.clone(),
             lifecycle,
+            otlp,
             stops,
             _lock: lock,
         };
@@ -270,6 +276,7 @@ impl House {
         {
             tracing::warn!("some tasks did not end in time");
         }
+        self.otlp.stop().await;
         RunFile::remove(&self.config.data);
     }
 }

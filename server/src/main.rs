@@ -18,6 +18,7 @@ mod lifecycle;
 mod log_access;
 mod logging;
 mod nats_child;
+mod otlp;
 mod output;
 mod progress;
 mod report;

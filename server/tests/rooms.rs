@@ -15,7 +15,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 /// Libraries that decide what a room can do, and the rooms that may name them.
-const KEEPERS: [(&str, &[&str]); 9] = [
+const KEEPERS: [(&str, &[&str]); 11] = [
     ("sqlx", &["identity", "projections"]),
     ("async-nats", &["events", "server"]),
     ("rmcp", &["actors", "gateway"]),
@@ -25,6 +25,8 @@ const KEEPERS: [(&str, &[&str]); 9] = [
     ("argon2", &["identity"]),
     ("jsonwebtoken", &["identity"]),
     ("figment", &["server"]),
+    ("opentelemetry", &["events", "server"]),
+    ("opentelemetry_sdk", &["server"]),
 ];
 
 /// Crates that nobody runs in production: their own binaries and helpers of tests.

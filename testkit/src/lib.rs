@@ -1,10 +1,11 @@
 //! Real servers for tests: a nats-server or a Postgres on free ports with a folder of its own, gone on drop.
 //!
-//! [`FakeModel`] speaks the APIs of language models, refuses what they refuse, and fails as told.
+//! [`FakeCollector`] keeps the spans it is sent. [`FakeModel`] speaks the APIs of language models, refuses what they refuse, and fails as told.
 //!
 //! The nats-server binary is looked for in `DRAMATIS_NATS_SERVER`, then in the project's `.tools/bin`, then on `PATH`.
 //! A test that cannot find it fails: it must never pass by running nothing.
 
+mod fake_collector;
 mod fake_model;
 mod postgres;
 mod stream_files;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+pub use fake_collector::FakeCollector;
 pub use fake_model::{FakeApi, FakeModel, Reply};
 pub use postgres::Postgres;
 pub use stream_files::{StoredRecord, StreamFiles};

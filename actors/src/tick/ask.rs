@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::Tick;
 use super::live::{Ending, millis};
 use super::record::RecordError;
+use super::span;
 use crate::model::{Fault, ModelRequest, Then, Turn, back_off};
 use crate::purse::dollars;
 
@@ -188,6 +189,7 @@ impl Tick<'_> {
 
     /// Sends once and keeps its end for the next commit. `Err(None)`: the tick's time was over first.
     async fn attempt(&mut self, request: &ModelRequest, attempt: &Attempt) -> Result<Turn, Option<Fault>> {
+        let mut span = span::of_model(self.stage, &self.span, request);
         let begun = self.stage.clock.monotonic();
         let send = request.endpoint.send(&request.body, self.stage.clock.now());
         let answer = self.stage.within(self.time_left(), send).await;
@@ -232,6 +234,8 @@ impl Tick<'_> {
             error: error.map(|error| capped(&error, ERROR_CHARS_MAX)),
             latency_ms: millis(latency),
         };
+        span::model_answered(&mut span, &called);
+        drop(span);
         let outcome = if turn.is_some() { "ok" } else { "error" };
         metrics::counter!("cast_model_requests_total", "outcome" => outcome).increment(1);
         metrics::counter!("cast_model_cost_micro_usd_total").increment(cost.unwrap_or(attempt.reserved));

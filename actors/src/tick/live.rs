@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::Tick;
 use super::record::{RecordError, Recorder};
+use super::span;
 use crate::attribution::Settled;
 use crate::brain::{BrainError, CallOutcome, PlannedCall, Step, Unsent};
 use crate::mcp_client::{Answer, McpSession};
@@ -125,13 +126,15 @@ impl Tick<'_> {
         }
         self.tell_status("calling");
         let stage = self.stage;
+        let traceparent = self.span.traceparent();
+        let traceparent = traceparent.as_deref();
         let mut in_flight: FuturesUnordered<_> = outgoing
             .into_iter()
             .map(|(call_id, tool, arguments, unsent)| async move {
                 let sent = stage.clock.monotonic();
                 let answer = match unsent {
                     Some(Unsent { message, .. }) => Answer::Unanswered { message },
-                    None => session.call(stage, &call_id, &tool, arguments).await,
+                    None => call(stage, session, traceparent, &call_id, &tool, arguments).await,
                 };
                 (
                     call_id,
@@ -241,6 +244,23 @@ impl Tick<'_> {
             .calls_per_tick_max
             .saturating_sub(self.ledger.made())
     }
+}
+
+/// Sends one call, in a span of its own.
+async fn call(
+    stage: &Stage,
+    session: &McpSession,
+    traceparent: Option<&str>,
+    call_id: &CallId,
+    tool: &str,
+    arguments: JsonObject,
+) -> Answer {
+    let offered = session.tools().iter().any(|offered| offered.name == tool);
+    let mut span = span::of_call(stage, traceparent, offered.then_some(tool));
+    let from = span.traceparent();
+    let answer = session.call(stage, call_id, tool, arguments, from).await;
+    span::answered(&mut span, &answer);
+    answer
 }
 
 /// Waits for `thinking`, and writes down what the recorder holds if that takes long.

@@ -67,6 +67,8 @@ pub(crate) struct Recorder<'a> {
     stage: &'a Stage,
     persona_id: PersonaId,
     tick_id: TickId,
+    /// The tick's span, where somebody watches.
+    traceparent: Option<String>,
     last_seq: StreamSeq,
     commits: u32,
     held: Vec<Event>,
@@ -75,11 +77,18 @@ pub(crate) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     /// For `tick_id` of the persona whose subject's last commit is at `last_seq`.
-    pub(crate) fn new(stage: &'a Stage, persona_id: PersonaId, tick_id: TickId, last_seq: StreamSeq) -> Self {
+    pub(crate) fn new(
+        stage: &'a Stage,
+        persona_id: PersonaId,
+        tick_id: TickId,
+        traceparent: Option<String>,
+        last_seq: StreamSeq,
+    ) -> Self {
         Self {
             stage,
             persona_id,
             tick_id,
+            traceparent,
             last_seq,
             commits: 0,
             held: Vec::new(),
@@ -118,8 +127,9 @@ impl<'a> Recorder<'a> {
             &self.commits.to_string(),
         ];
         let (id, now) = (CommitId::derived(&name), self.stage.clock.now());
-        let commit = Commit::new(id, Subject::Persona(self.persona_id.clone()), now, all)
+        let mut commit = Commit::new(id, Subject::Persona(self.persona_id.clone()), now, all)
             .in_tick(self.tick_id.clone());
+        commit.traceparent.clone_from(&self.traceparent);
         self.last_seq = self.append_guarded(&commit).await?;
         self.commits += 1;
         Ok(())

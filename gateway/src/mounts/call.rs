@@ -2,15 +2,17 @@
 
 use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, ErrorData, InputRequest,
-    InputRequiredResult, InputResponses, ResultType, ServerRequest, ServerResult,
+    CallToolRequest, CallToolRequestParams, CallToolResponse, ClientRequest, ErrorData, GetExtensions as _,
+    InputRequest, InputRequiredResult, InputResponses, ResultType, ServerRequest, ServerResult,
 };
 use rmcp::service::RequestContext;
 use serde_json::Value;
 
 use super::mount::{AskError, Mount};
+use super::span;
 use crate::call::CallContext;
 use crate::tool::{Reply, ToolError};
+use crate::trace::SentFrom;
 
 /// Rounds in which a server may ask for more before it answers.
 const ROUNDS_MAX: usize = 10;
@@ -32,8 +34,14 @@ pub(super) async fn through(
     };
     let may_repeat = mount.settings.is_idempotent(own);
     for _ in 0..ROUNDS_MAX {
-        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
+        let mut request = ClientRequest::CallToolRequest(CallToolRequest::new(params.clone()));
+        let mut span = span::of(mount, own, &context);
+        if let Some(from) = span.traceparent() {
+            request.extensions_mut().insert(SentFrom(from));
+        }
         let answer = mount.ask(request, &context.principal, asked, may_repeat).await;
+        span::end(&mut span, &answer);
+        drop(span);
         let needed = match answer.map_err(|error| failed(mount, error))? {
             Ok(ServerResult::CallToolResult(mut result)) => {
                 // A server of the earlier era does not say so, and clients of the later one insist on it.

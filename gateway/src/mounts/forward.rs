@@ -8,12 +8,13 @@ use futures::stream::FuturesUnordered;
 use rmcp::RoleServer;
 use rmcp::model::{
     CancelledNotification, CancelledNotificationParam, ClientNotification, ClientRequest, ErrorData,
-    RequestId, RequestMetaObject, ServerNotification, ServerResult,
+    GetExtensions as _, RequestId, RequestMetaObject, ServerNotification, ServerResult,
 };
 use rmcp::service::{Peer, PeerRequestOptions, RequestContext, RequestHandle, ServiceError};
 
 use super::connection::Connection;
 use super::relay::Relayed;
+use crate::trace::{self, SentFrom};
 
 /// What the caller's own `_meta` says about us alone, and no server is told.
 const OURS: &str = "dramatis/";
@@ -62,7 +63,11 @@ impl Connection {
         within: Duration,
         clock: &dyn Clock,
     ) -> Result<Answer, Unanswered> {
-        let options = PeerRequestOptions::no_options().with_meta(self.meta(&asked.meta));
+        let mut meta = self.meta(&asked.meta);
+        if let Some(from) = request.extensions().get::<SentFrom>() {
+            trace::come_from(&mut meta, from);
+        }
+        let options = PeerRequestOptions::no_options().with_meta(meta);
         let (mut line, mut handle) = {
             let _opening = self.lines.opening.lock().await;
             let handle = self.peer.send_request_with_option(request, options).await;

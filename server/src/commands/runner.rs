@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use crate::config::{Config, HouseFlags};
 use crate::exit::CommandError;
 use crate::house::{Signals, open_log_and_queue, start_cast};
+use crate::otlp::Otlp;
 
 /// How long running ticks may take to end when it is asked to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -42,15 +43,20 @@ pub(crate) async fn run(
     let (log, queue) = open_log_and_queue(config, &SecretString::from(nats)).await?;
     let gateway = args.gateway.trim_end_matches('/').to_owned();
     let ids: Arc<dyn Ids> = Arc::new(SystemIds);
-    let cast = start_cast(config, gateway.clone(), log, queue, clock, ids).await?;
+    let otlp = Otlp::open(config)?;
+    let cast = start_cast(config, gateway.clone(), otlp.spans(), log, queue, clock, ids).await?;
     tracing::info!(gateway, "living what is due");
     let ended = tokio::select! {
         // Whichever lost is not needed any more: the cast is stopped in either case.
         () = signals.next() => Ok(()),
         reason = cast.spent() => Err(CommandError::Failed(reason)),
     };
+    let stop = async {
+        cast.stop(STOP_WITHIN).await;
+        otlp.stop().await;
+    };
     tokio::select! {
-        () = cast.stop(STOP_WITHIN) => ended,
+        () = stop => ended,
         () = signals.next() => Err(CommandError::Interrupted),
     }
 }

@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::{BrainKind, Config, secrets};
 use crate::exit::CommandError;
 
-/// The environment's names that are older than this program, and the keys they set.
-const KEPT_NAMES: [(&str, &str); 8] = [
+/// The environment's names that are older than this program, and the keys they set: those of the system before it, and
+/// those that everything with OpenTelemetry in it goes by.
+const KEPT_NAMES: [(&str, &str); 15] = [
     ("PERSONA_SEED_SECRET", "seed_secret"),
     ("PERSONA_CONCURRENCY", "concurrency"),
     ("TICK_INTERVAL_MS", "tick_interval_ms"),
@@ -21,6 +22,13 @@ const KEPT_NAMES: [(&str, &str); 8] = [
     ("ANTHROPIC_API_KEY", "anthropic_api_key"),
     ("OPENAI_API_KEY", "openai_api_key"),
     ("DRAMATIS_ENV", "environment"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otlp_traces_endpoint"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "otlp_headers"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "otlp_protocol"),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "otlp_timeout_ms"),
+    ("OTEL_SERVICE_NAME", "otlp_service_name"),
+    ("OTEL_TRACES_SAMPLER_ARG", "otlp_sampled"),
 ];
 /// Flags that set a key, for every command. `None` leaves it to the layers below.
 #[derive(Debug, Clone, Default, Serialize, clap::Args)]

@@ -15,7 +15,7 @@ use super::Config;
 use crate::exit::CommandError;
 
 /// The keys that hold secrets, and the names their values have in the environment.
-const SECRETS: [(&str, &[&str]); 7] = [
+const SECRETS: [(&str, &[&str]); 8] = [
     ("seed_secret", &["PERSONA_SEED_SECRET", "DRAMATIS_SEED_SECRET"]),
     ("service_key", &["MANA_SERVICE_KEY", "DRAMATIS_SERVICE_KEY"]),
     (
@@ -27,6 +27,10 @@ const SECRETS: [(&str, &[&str]); 7] = [
     // `DRAMATIS_KEK_FILE` is the key `kek_file`, which does the same.
     ("kek", &[]),
     ("kek_older", &["DRAMATIS_KEK_OLDER"]),
+    (
+        "otlp_headers",
+        &["OTEL_EXPORTER_OTLP_HEADERS", "DRAMATIS_OTLP_HEADERS"],
+    ),
 ];
 /// Where a service manager puts credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actors::{Cast, CastHandle, CastSettings};
 use axum::serve::{ListenerExt as _, TapIo};
+use events::spans::Spans;
 use events::{
     Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock, TickQueue,
 };
@@ -250,6 +251,7 @@ pub(crate) async fn open_log_and_queue(
 pub(crate) async fn start_cast(
     config: &Config,
     base_url: String,
+    spans: Spans,
     log: Arc<dyn EventLog>,
     queue: Option<Arc<dyn TickQueue>>,
     clock: Arc<SystemClock>,
@@ -268,6 +270,7 @@ pub(crate) async fn start_cast(
         paused: config.paused,
         restarts_max: 3,
         restart_window: Duration::from_mins(1),
+        spans,
     };
     Cast::start_sharing(settings, log, queue, brains, clock, ids)
         .await
@@ -317,6 +320,7 @@ pub(super) fn gateway_settings(
     config: &Config,
     public_url: &str,
     address: SocketAddr,
+    spans: Spans,
 ) -> Result<GatewaySettings, CommandError> {
     Ok(GatewaySettings {
         public_url: public_url.to_owned(),
@@ -344,6 +348,7 @@ pub(super) fn gateway_settings(
         mounts: config.mounts_settings(),
         sessions_per_user_max: config.sessions_per_user_max,
         sessions_max: config.sessions_max,
+        spans,
         ..GatewaySettings::default()
     })
 }

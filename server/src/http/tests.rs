@@ -356,6 +356,7 @@ fn cast_settings(base_url: &str) -> CastSettings {
         paused: true,
         restarts_max: 3,
         restart_window: Duration::from_mins(1),
+        spans: events::spans::Spans::default(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What people write, what they are answered and what proves who they are is in no log line at the most verbose level
-//! and in no metric, through every tool and every way to be refused.
+//! and in no metric and no span, through every tool and every way to be refused.
 
 use std::fs;
 
 use serde_json::{Map, Value, json};
+use testkit::FakeCollector;
 
 use crate::common::Up;
 
@@ -83,6 +84,32 @@ impl Visitor {
             .await
             .unwrap()
     }
+
+    /// What is no message, and headers that are none.
+    async fn say_nonsense(&self) {
+        for body in [
+            format!("{{\"{REFUSED}"),
+            format!("[\"{REFUSED}\"]"),
+            format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":\"{REFUSED}\",\"method\":\"tools/call\",\"params\":\"{REFUSED}\"}}"
+            ),
+        ] {
+            self.post(body).send().await.unwrap();
+        }
+        for (header, value) in [
+            ("authorization", format!("Bearer {REFUSED}.{REFUSED}.{REFUSED}")),
+            ("authorization", format!("Basic {REFUSED}")),
+            ("mcp-session-id", REFUSED.to_owned()),
+            ("x-mana-space", REFUSED.to_owned()),
+            ("origin", format!("http://{REFUSED}.example")),
+        ] {
+            let asked = self
+                .client
+                .post(format!("{}/mcp", self.api))
+                .header(header, value);
+            asked.body("{}").send().await.unwrap();
+        }
+    }
 }
 
 /// Arguments that fit `schema` as far as types go, with `text` wherever a text may be.
@@ -113,7 +140,12 @@ fn wrong_arguments(schema: &Value, text: &str) -> Value {
 async fn no_log_line_at_the_most_verbose_level_and_no_metric_holds_arguments_results_or_tokens() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
+    let collector = FakeCollector::start().await;
+    let collects = collector.endpoint();
+    let headers = format!("x-key={PASSWORD}");
     let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collects.as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", headers.as_str()),
         ("RUST_LOG", MOST_VERBOSE),
         ("DRAMATIS_RECORD_CALLS", "arguments"),
         ("DRAMATIS_CALLS_PER_MINUTE_MAX", "5"),
@@ -157,28 +189,7 @@ async fn no_log_line_at_the_most_verbose_level_and_no_metric_holds_arguments_res
             json!({"name": "notes.create", "arguments": {"title": mark, "content": mark}}),
         )
         .await;
-    for body in [
-        format!("{{\"{REFUSED}"),
-        format!("[\"{REFUSED}\"]"),
-        format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":\"{REFUSED}\",\"method\":\"tools/call\",\"params\":\"{REFUSED}\"}}"
-        ),
-    ] {
-        visitor.post(body).send().await.unwrap();
-    }
-    for (header, value) in [
-        ("authorization", format!("Bearer {REFUSED}.{REFUSED}.{REFUSED}")),
-        ("authorization", format!("Basic {REFUSED}")),
-        ("mcp-session-id", REFUSED.to_owned()),
-        ("x-mana-space", REFUSED.to_owned()),
-        ("origin", format!("http://{REFUSED}.example")),
-    ] {
-        let asked = visitor
-            .client
-            .post(format!("{}/mcp", up.api))
-            .header(header, value);
-        asked.body("{}").send().await.unwrap();
-    }
+    visitor.say_nonsense().await;
     let metrics = reqwest::get(format!("{}/metrics", up.api))
         .await
         .unwrap()
@@ -192,6 +203,15 @@ async fn no_log_line_at_the_most_verbose_level_and_no_metric_holds_arguments_res
         log.contains("\"TRACE\"") && log.contains("tool call answered"),
         "the log is verbose"
     );
+    let exported = collector.taken().concat();
+    let is_exported = |text: &str| memchr::memmem::find(&exported, text.as_bytes()).is_some();
+    assert!(
+        is_exported("tools/call notes.create") && is_exported("tool_error"),
+        "spans were sent"
+    );
+    for person in ["visitor", "example.org"] {
+        assert!(!is_exported(person), "{person} is in a span");
+    }
     let token_parts: Vec<&str> = visitor.token.split('.').collect();
     let secrets = [
         WRITTEN,
@@ -205,5 +225,6 @@ async fn no_log_line_at_the_most_verbose_level_and_no_metric_holds_arguments_res
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret} is in the log");
         assert!(!metrics.contains(secret), "{secret} is in a metric");
+        assert!(!is_exported(secret), "{secret} is in a span");
     }
 }

@@ -26,5 +26,6 @@ mod seed_and_cleanup;
 mod snippets;
 mod surface;
 mod tampered;
+mod traces;
 mod two_houses;
 mod viewers;

@@ -1,13 +1,18 @@
 //! One trace from a client through the door, the log and a mounted server.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream;
 use axum::http::HeaderMap;
-use events::{EventLog, JetStreamLog, JetStreamSettings, Subject};
+use events::spans::Spans;
+use events::{EventLog, JetStreamLog, JetStreamSettings, MemoryLog, Subject};
 use futures::StreamExt as _;
 use gateway::MountsSettings;
+use opentelemetry::global::BoxedTracer;
+use opentelemetry::trace::{SpanKind, Status, TracerProvider as _};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use serde_json::{Value, json};
 use testkit::wait_until_async;
 
@@ -137,5 +142,129 @@ async fn what_a_request_says_itself_counts_before_its_headers_and_what_is_broken
             "{headers:?} {meta}"
         );
     }
+    house.stop().await;
+}
+
+/// Keeps every span that has ended.
+#[derive(Debug, Clone, Default)]
+struct Watcher(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Watcher {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap().extend(batch);
+        Ok(())
+    }
+}
+
+impl Watcher {
+    fn spans(&self) -> Spans {
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(self.clone())
+            .build();
+        Spans::to(BoxedTracer::new(Box::new(provider.tracer("test"))))
+    }
+
+    fn take(&self) -> Vec<SpanData> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn about(span: &SpanData, name: &str) -> Option<String> {
+    let named = span.attributes.iter().find(|pair| pair.key.as_str() == name);
+    named.map(|pair| pair.value.to_string())
+}
+
+fn id(span: &SpanData) -> String {
+    format!(
+        "00-{}-{}-01",
+        span.span_context.trace_id(),
+        span.span_context.span_id()
+    )
+}
+
+#[tokio::test]
+async fn where_somebody_watches_a_call_has_a_span_and_so_has_what_is_asked_of_the_mounted_server() {
+    let (watcher, shop) = (Watcher::default(), Running::start().await);
+    let log = Arc::new(MemoryLog::new());
+    let mut plan = Plan {
+        log: log.clone(),
+        ..Plan::default()
+    };
+    plan.settings.spans = watcher.spans();
+    let house = super::build(plan, vec![mount(&shop)], tempfile::tempdir().unwrap().keep()).await;
+    let anna = house.user("anna").await;
+    let state = [("tracestate", "vendor=1"), ("traceparent", TRACE)];
+    call_in_session(&house, &anna, json!({}), &state).await;
+
+    let spans = watcher.take();
+    let [client, server] = spans.as_slice() else {
+        panic!("two spans: {spans:?}")
+    };
+    assert_eq!(
+        (server.name.as_ref(), &server.span_kind),
+        ("tools/call shop.echo", &SpanKind::Server)
+    );
+    assert_eq!(
+        (client.name.as_ref(), &client.span_kind),
+        ("tools/call echo", &SpanKind::Client)
+    );
+    assert_eq!(&id(server)[..35], &TRACE[..35], "the caller's own trace");
+    assert_eq!(server.parent_span_id.to_string(), "00f067aa0ba902b7");
+    assert_eq!(client.parent_span_id, server.span_context.span_id());
+    assert_eq!(about(client, "dramatis.mount").as_deref(), Some("shop"));
+    assert_eq!(about(client, "server.address").as_deref(), Some("127.0.0.1"));
+    assert_eq!(about(server, "dramatis.call.outcome").as_deref(), Some("ok"));
+    let (headers, meta) = heard(&shop);
+    assert_eq!(
+        (&headers["traceparent"], &meta["traceparent"]),
+        (&id(client).parse().unwrap(), &json!(id(client)))
+    );
+    assert_eq!(meta["tracestate"], "vendor=1");
+    let subject = Subject::Session(anna.id.clone());
+    let calls = async || {
+        let commits = log.read_subject(&subject).await.unwrap();
+        let parents = commits.into_iter().filter_map(|one| one.commit.traceparent);
+        parents.collect::<Vec<_>>()
+    };
+    assert!(wait_until_async(SOON, async || calls().await.len() == 2).await);
+    assert_eq!(
+        calls().await,
+        [id(server), id(server)],
+        "the record goes on from the call's span"
+    );
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_span_says_how_a_call_failed_and_names_no_tool_that_is_not_there() {
+    let watcher = Watcher::default();
+    let mut plan = Plan::default();
+    plan.settings.spans = watcher.spans();
+    let house = House::build(plan).await;
+    let anna = house.user("anna").await;
+    let session = house.open_session(&anna).await;
+    let mut ended = Vec::new();
+    for (tool, arguments) in [
+        ("todo.complete", json!({"id": "no-such-thing"})),
+        ("my-own-secret", json!({"text": "my-own-secret"})),
+    ] {
+        let call = json!({"name": tool, "arguments": arguments});
+        let request = house.post(&anna.token, rpc("tools/call", call));
+        request.header("mcp-session-id", &session).send().await.unwrap();
+        ended.extend(watcher.take());
+    }
+    let [refused, unknown] = ended.as_slice() else {
+        panic!("two spans: {ended:?}")
+    };
+    assert_eq!(refused.name, "tools/call todo.complete");
+    assert_eq!(about(refused, "error.type").as_deref(), Some("tool_error"));
+    assert_eq!(refused.status, Status::error(""));
+    assert_eq!(unknown.name, "tools/call");
+    assert_eq!(about(unknown, "error.type").as_deref(), Some("-32602"));
+    assert!(!format!("{ended:?}").contains("my-own-secret"), "{ended:?}");
+    assert!(
+        refused.parent_span_id.to_string() == "0000000000000000",
+        "nobody named a parent"
+    );
     house.stop().await;
 }
