@@ -8,6 +8,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use serde_json::Value;
 
+use super::forward::Unanswered;
 use super::mount::{AskError, Mount};
 use super::span;
 use crate::call::CallContext;
@@ -42,7 +43,17 @@ pub(super) async fn through(
         let answer = mount.ask(request, &context.principal, asked, may_repeat).await;
         span::end(&mut span, &answer);
         drop(span);
-        let needed = match answer.map_err(|error| failed(mount, error))? {
+        let answer = match answer {
+            // Nobody's fault, and nobody reads it.
+            Err(error @ AskError::Unanswered(Unanswered::Cancelled)) => {
+                return Ok(Reply::AsIs(Err(ErrorData::internal_error(
+                    error.to_string(),
+                    None,
+                ))));
+            }
+            answer => answer.map_err(|error| failed(mount, error))?,
+        };
+        let needed = match answer {
             Ok(ServerResult::CallToolResult(mut result)) => {
                 // A server of the earlier era does not say so, and clients of the later one insist on it.
                 result.result_type.get_or_insert(ResultType::COMPLETE);
@@ -51,10 +62,7 @@ pub(super) async fn through(
             Ok(ServerResult::CreateTaskResult(task)) => return Ok(done(CallToolResponse::Task(task))),
             Ok(ServerResult::InputRequiredResult(needed)) => needed,
             Ok(_) => {
-                return Err(failed(
-                    mount,
-                    AskError::Unanswered(super::forward::Unanswered::Nonsense),
-                ));
+                return Err(failed(mount, AskError::Unanswered(Unanswered::Nonsense)));
             }
             Err(error) => return Ok(Reply::AsIs(Err(error))),
         };
