@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use events::Ids;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use rmcp::model::RequestMetaObject;
 
 use crate::door::host_origin::Allowed;
 use crate::door::{bearer, json_rpc, ownership};
 use crate::error::GatewayError;
 use crate::seal::Seal;
+use crate::trace;
 
 /// See the module. Each answers whether it took what it was given.
 #[derive(Debug)]
@@ -53,6 +55,17 @@ impl Parsers {
             json_rpc::declared_bytes(&headers),
         );
         is_let_in && has_token
+    }
+
+    /// A trace, as headers or `_meta` name it: the parent, and after a line's end the state.
+    pub fn trace(&self, text: &str) -> bool {
+        let (parent, state) = text.split_once('\n').unwrap_or((text, ""));
+        let mut meta = RequestMetaObject::default();
+        meta.insert(trace::TRACEPARENT.to_owned(), parent.into());
+        meta.insert(trace::TRACESTATE.to_owned(), state.into());
+        trace::settle(&mut meta, None);
+        // What is taken goes on as a header, so it must be one.
+        trace::parent(&meta).is_some() && trace::headers(&meta).count() > 0
     }
 
     /// A cursor, or the id of a stream event.

@@ -85,7 +85,7 @@ pub(crate) fn run(rounds: u64, seed: u64, only: Option<&str>) -> anyhow::Result<
 
 fn targets(dir: &std::path::Path) -> anyhow::Result<Vec<Target>> {
     let parsers = Arc::new(Parsers::new(Arc::new(SystemIds))?);
-    let (body, headers, cursor) = (parsers.clone(), parsers.clone(), parsers.clone());
+    let (body, headers, trace, cursor) = (parsers.clone(), parsers.clone(), parsers.clone(), parsers.clone());
     let text = |text: &str| text.as_bytes().to_vec();
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
         "params": {"name": "todo.create", "arguments": {"title": "Milch \u{1F95B}"}, "_meta": {"dramatis/callId": "c"}}});
@@ -126,6 +126,15 @@ fn targets(dir: &std::path::Path) -> anyhow::Result<Vec<Target>> {
                 text("version = 3\n[[rate]]\nid = \"r\"\nper = \"user\"\ncalls = 3\nwindow_s = 60\n"),
             ],
             parse: Box::new(|input| PolicyRules::parse(&String::from_utf8_lossy(input)).is_ok()),
+            is_sealed: false,
+        },
+        Target {
+            name: "trace",
+            seeds: vec![
+                text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\nvendor=1,other@tenant=a b"),
+                text("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff-more"),
+            ],
+            parse: Box::new(move |input| std::str::from_utf8(input).is_ok_and(|text| trace.trace(text))),
             is_sealed: false,
         },
         Target {
