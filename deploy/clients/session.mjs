@@ -18,18 +18,13 @@ export async function tryOut(client) {
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
 
-// How many calls of `test_slow` are under way on the server.
-async function slowCalls(call) {
-  const { content } = await call('test_slow_count');
-  return Number(content[0].text);
-}
-
-async function until(isThere) {
-  for (let tries = 0; tries < 200; tries += 1) {
-    if (await isThere()) return;
-    await pause();
+// Waits until so many calls of `test_slow` are under way on the server.
+export async function slowCallsBecome(count, call) {
+  for (const until = Date.now() + 20_000; Date.now() < until; await pause()) {
+    const { content } = await call('test_slow_count');
+    if (Number(content[0].text) === count) return;
   }
-  assert.fail('it did not come to that in ten seconds');
+  assert.fail(`it did not come to ${count} calls in twenty seconds`);
 }
 
 // Cancelling and coming back, against the fixtures of deploy/conformance. `call` takes a tool's name and a signal.
@@ -39,10 +34,10 @@ export async function tryPatience(call) {
   const stop = new AbortController();
   const slow = call('test_slow', stop.signal);
   const given = assert.rejects(slow);
-  await until(async () => (await slowCalls(call)) === 1);
+  await slowCallsBecome(1, call);
   stop.abort('the user changed their mind');
   await given;
-  await until(async () => (await slowCalls(call)) === 0);
+  await slowCallsBecome(0, call);
 }
 
 // Which of the two is asked for.

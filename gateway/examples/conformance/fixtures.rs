@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use events::MemoryLog;
 use gateway::{Annex, Notices, Principal};
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -33,6 +34,8 @@ pub(crate) struct Fixtures {
     states: Mutex<HashSet<String>>,
     /// Calls of `test_slow` that are under way.
     pub(crate) slow: Arc<AtomicUsize>,
+    /// Where calls are on the record.
+    pub(crate) log: Arc<MemoryLog>,
 }
 
 /// `value` as one of rmcp's types.
@@ -45,6 +48,14 @@ fn all<T: DeserializeOwned>(values: Vec<Value>) -> Vec<T> {
 }
 
 impl Fixtures {
+    /// Those of a gateway that writes its record there.
+    pub(crate) fn over(log: Arc<MemoryLog>) -> Self {
+        Self {
+            log,
+            ..Self::default()
+        }
+    }
+
     /// A request state that nobody else could have made: the fixtures remember which they gave out.
     pub(crate) fn give_state(&self, label: &str) -> String {
         let state = format!("{label}.{}", events::Ids::uuid(&events::SystemIds));

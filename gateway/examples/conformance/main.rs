@@ -76,7 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         settings.mounts.folder = dir.path().join("mounts");
         (ToolRegistry::built_in()?, None)
     } else {
-        let fixtures = Arc::new(Fixtures::default());
+        let fixtures = Arc::new(Fixtures::over(log.clone()));
         (ToolRegistry::built_in_and(tools::all(&fixtures))?, Some(fixtures))
     };
     let gateway = Gateway::with_registry(

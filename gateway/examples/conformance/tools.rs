@@ -4,11 +4,12 @@
     reason = "sampling and logging are deprecated, and still part of what the suite asks for"
 )]
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use events::Clock as _;
+use events::{Clock as _, Event, EventLog as _, Subject};
 use gateway::{About, Change, Hint, Principal, Scope, ToolSpec};
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -26,7 +27,7 @@ const WAV: &str = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA="
 /// Between two messages of one tool.
 const PAUSE: Duration = Duration::from_millis(50);
 
-const PLAIN: [&str; 27] = [
+const PLAIN: [&str; 28] = [
     "test_simple_text",
     "test_image_content",
     "test_audio_content",
@@ -53,6 +54,7 @@ const PLAIN: [&str; 27] = [
     "test_input_required_result_capabilities",
     "test_slow",
     "test_slow_count",
+    "test_slow_ends",
     "test_panic",
 ];
 
@@ -138,6 +140,24 @@ async fn pause() {
     events::SystemClock::new().sleep(PAUSE).await;
 }
 
+/// How the caller's calls of `tool` have ended, one word each, as the record has it.
+async fn ends_on_record(fixtures: &Fixtures, caller: &Principal, tool: &str) -> Result<String, ErrorData> {
+    let subject = Subject::Session(caller.user_id.clone());
+    let commits = fixtures.log.read_subject(&subject).await;
+    let commits = commits.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+    let (mut calls, mut ends) = (HashSet::new(), Vec::new());
+    for event in commits.iter().flat_map(|one| &one.commit.events) {
+        match event {
+            Event::CallStarted(started) if started.tool == tool => {
+                calls.insert(started.call_id.clone());
+            }
+            Event::CallEnded(ended) if calls.contains(&ended.call_id) => ends.push(ended.outcome.as_str()),
+            _ => {}
+        }
+    }
+    Ok(ends.join(" "))
+}
+
 async fn call(
     fixtures: &Fixtures,
     caller: &Principal,
@@ -194,6 +214,7 @@ async fn call(
             text("done at last")
         }
         "test_slow_count" => text(fixtures.slow.load(Ordering::SeqCst).to_string()),
+        "test_slow_ends" => text(ends_on_record(fixtures, caller, "test_slow").await?),
         #[expect(clippy::panic, reason = "the fixture of a tool that breaks down")]
         "test_panic" => panic!("as the test wants it"),
         "test_missing_capability" => {
