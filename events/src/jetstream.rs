@@ -12,6 +12,7 @@
 mod append;
 mod connection;
 mod damaged;
+mod documents;
 mod erase;
 mod fitness;
 mod follow;
@@ -33,6 +34,7 @@ use crate::commit::{Commit, RecordedCommit, StreamSeq};
 use crate::log::{Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection};
 use crate::subject::Subject;
 
+pub use documents::{DOCUMENTS_BUCKET, JetStreamDocuments};
 pub use fitness::{Durability, ServerReport, VERSION_FLOOR, version_is_at_least_floor};
 pub use import::{Imported, Importer};
 pub use ticks::{JetStreamTicks, TICKS_STREAM_NAME};

@@ -22,6 +22,7 @@ mod chain;
 mod clock;
 mod codec;
 mod commit;
+mod documents;
 mod event;
 mod ids;
 mod jetstream;
@@ -43,14 +44,15 @@ pub use chain::{
 pub use clock::{Clock, Ids, ManualClock, SeededIds, SystemClock, SystemIds};
 pub use codec::{COMMIT_TYPE, CodecError};
 pub use commit::{Commit, RecordedCommit, StreamSeq};
+pub use documents::{Document, Documents, MemoryDocuments};
 pub use event::*;
 pub use ids::{
     CallId, CommitId, DeployName, InvalidId, InvitationId, PersonaId, RecordId, RequestId, SessionId,
     SpaceId, TickId, UserId,
 };
 pub use jetstream::{
-    Durability, Imported, Importer, JetStreamLog, JetStreamSettings, JetStreamTicks, STREAM_NAME,
-    ServerReport, TICKS_STREAM_NAME, VERSION_FLOOR, version_is_at_least_floor,
+    DOCUMENTS_BUCKET, Durability, Imported, Importer, JetStreamDocuments, JetStreamLog, JetStreamSettings,
+    JetStreamTicks, STREAM_NAME, ServerReport, TICKS_STREAM_NAME, VERSION_FLOOR, version_is_at_least_floor,
 };
 pub use log::{
     Appended, CommitStream, Delivery, EventLog, ExpectedSeq, LogError, LogState, Rejection, StreamIdentity,

@@ -71,8 +71,8 @@ pub use encryption_audit::{
 pub use error::GatewayError;
 pub use gateway::{Gateway, GatewaySnapshot, StillServed};
 pub use mounts::{
-    ClientAuthentication, MountSettings, MountSnapshot, MountedTool, MountsSettings, Pin, PinFile,
-    SubjectToken, TokenExchange, ToolOverride, Trust, Upstream, mounted_tools,
+    ClientAuthentication, MountSettings, MountSnapshot, MountedTool, MountsSettings, Pin, PinStore, Pins,
+    PinsError, SubjectToken, TokenExchange, ToolOverride, Trust, Upstream, mounted_tools,
 };
 pub use notices::{Change, Notices};
 pub use parsers::Parsers;

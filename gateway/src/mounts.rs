@@ -45,7 +45,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::known::{MountedTool, mounted_tools};
 pub use self::mount::MountSnapshot;
-pub use self::pins::{Pin, PinFile};
+pub use self::pins::{Pin, PinStore, Pins, PinsError};
 pub use self::settings::{
     ClientAuthentication, MountSettings, MountsSettings, SubjectToken, TokenExchange, ToolOverride, Trust,
     Upstream,
@@ -111,7 +111,7 @@ impl Mounts {
             if all.iter().any(is_taken) {
                 return Err(refuse("another mount has its name or prefix".to_owned()));
             }
-            let pins = PinFile::of(&settings.folder, &mount.name);
+            let pins = PinStore::of(settings, &mount.name);
             let exchange = mount
                 .token_exchange
                 .clone()
@@ -250,7 +250,7 @@ struct Keeper {
 
 impl Keeper {
     async fn run(self) {
-        let (mut asked_at, mut written) = (None, None);
+        let mut asked_at = None;
         loop {
             let now = self.clock.monotonic();
             let every = if self.mount.is_up() {
@@ -264,11 +264,7 @@ impl Keeper {
                 asked_at = Some(now);
                 is_other = self.mount.refresh().await;
             }
-            if !is_other && self.mount.pins.written() != written {
-                // Somebody has approved something beside us.
-                is_other = self.mount.offer_anew();
-            }
-            written = self.mount.pins.written();
+            is_other |= self.mount.follow_pins().await;
             let Some(inner) = self.inner.upgrade() else { return };
             if is_other {
                 let changed = inner.mounts.publish(&inner);

@@ -1,6 +1,7 @@
 //! The house: every room opened, wired and served, and closed in the order that loses nothing.
 
 mod brains;
+mod mounted;
 mod rooms;
 mod signals;
 
@@ -23,6 +24,7 @@ use crate::otlp::Otlp;
 use crate::run_file::{FolderLock, RunFile};
 use crate::surface::Surface;
 
+pub(crate) use mounted::{module_names, mounted_tools, pin_stores};
 pub(crate) use rooms::{
     connect_for_readers, open_identity, open_log, open_log_and_queue, open_tables, policy_mode, policy_rules,
     read_policy, start_cast,
@@ -104,8 +106,9 @@ impl House {
                 .await
                 .map_err(|error| error.to_string())
         });
+        let mounts = mounted::mounts_settings(config).await?;
         let gateway = Gateway::new(
-            rooms::gateway_settings(config, &public_url, address, spans.clone())?,
+            rooms::gateway_settings(config, &public_url, address, mounts, spans.clone())?,
             identity.clone(),
             log.clone(),
             tables.clone(),

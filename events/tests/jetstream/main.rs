@@ -9,6 +9,7 @@
 
 mod append;
 mod damaged;
+mod documents;
 mod erase;
 mod fitness;
 mod follow;

@@ -1,12 +1,10 @@
 //! The tools of mounted servers as they are known without asking: from what is kept of their definitions.
 
-use std::io;
-
 use rmcp::model::Tool;
 use serde::Serialize;
 
 use super::offer;
-use super::pins::PinFile;
+use super::pins::{PinStore, PinsError};
 use super::settings::{MountSettings, MountsSettings};
 use crate::tool::{Hint, Scope};
 
@@ -41,10 +39,10 @@ impl MountedTool {
 ///
 /// # Errors
 /// When what is kept of a mount cannot be read.
-pub fn mounted_tools(settings: &MountsSettings) -> io::Result<Vec<MountedTool>> {
+pub async fn mounted_tools(settings: &MountsSettings) -> Result<Vec<MountedTool>, PinsError> {
     let mut known = Vec::new();
     for mount in &settings.mounts {
-        let pins = PinFile::of(&settings.folder, &mount.name).read()?;
+        let pins = PinStore::of(settings, &mount.name).read().await?;
         for (own, pin) in pins {
             // What no server can have listed says nothing of itself.
             if let Ok(tool) = serde_json::from_value::<Tool>(pin.definition.clone()) {
@@ -71,8 +69,8 @@ mod tests {
     use crate::mounts::settings::{ToolOverride, Trust, Upstream};
     use serde_json::json;
 
-    #[test]
-    fn tools_are_known_as_they_are_offered_by_name_hint_and_approval() {
+    #[tokio::test]
+    async fn tools_are_known_as_they_are_offered_by_name_hint_and_approval() {
         let folder = tempfile::tempdir().unwrap();
         let url = "https://shop.example/mcp".to_owned();
         let mut mount = MountSettings::new("shop", Upstream::Http { url });
@@ -86,18 +84,19 @@ mod tests {
             folder: folder.path().to_owned(),
             ..MountsSettings::default()
         };
-        assert_eq!(mounted_tools(&settings).unwrap(), []);
+        assert_eq!(mounted_tools(&settings).await.unwrap(), []);
         let tool = |name: &str, reads: bool| -> Tool {
             serde_json::from_value(json!({
                 "name": name, "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": reads},
             }))
             .unwrap()
         };
-        let pins = PinFile::of(folder.path(), "shop");
+        let pins = PinStore::of(&settings, "shop");
         pins.see(&[tool("look", true), tool("secret", false)], Trust::FirstUse)
+            .await
             .unwrap();
-        pins.see(&[tool("new", false)], Trust::Approve).unwrap();
-        let known = mounted_tools(&settings).unwrap();
+        pins.see(&[tool("new", false)], Trust::Approve).await.unwrap();
+        let known = mounted_tools(&settings).await.unwrap();
         let told: Vec<_> = known
             .iter()
             .map(|tool| (tool.name.as_str(), tool.module(), tool.hint, tool.is_offered))

@@ -20,7 +20,7 @@ use super::credential::Bearer;
 use super::exchange::Exchange;
 use super::forward::{Answer, Unanswered};
 use super::offer;
-use super::pins::PinFile;
+use super::pins::{Known, PinStore, Pins, PinsError};
 use super::relay::Heard;
 use super::sessions::{InUse, Sessions, Whose};
 use super::settings::MountSettings;
@@ -42,7 +42,7 @@ const LIST_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(super) settings: MountSettings,
-    pub(super) pins: PinFile,
+    pins: PinStore,
     pub(super) sessions: Sessions,
     /// Where credentials in each user's name come from.
     pub(super) exchange: Option<Exchange>,
@@ -62,6 +62,10 @@ struct State {
     /// What the server said last; kept while it is away.
     listed: Option<Vec<Tool>>,
     capabilities: ServerCapabilities,
+    /// What is approved, as it was known last; it goes on counting while nobody can be asked.
+    known: Known,
+    /// What the server lists is not written down yet, and why.
+    unsettled: Option<String>,
     offered: Vec<Arc<Registered>>,
     quarantined: Vec<String>,
     unusable: Vec<String>,
@@ -133,7 +137,7 @@ pub(super) enum AskError {
 impl Mount {
     pub(super) fn new(
         settings: MountSettings,
-        pins: PinFile,
+        pins: PinStore,
         exchange: Option<Exchange>,
         children: Arc<Children>,
         clock: Arc<dyn Clock>,
@@ -184,7 +188,7 @@ impl Mount {
         MountSnapshot {
             name: self.settings.name.clone(),
             is_up: state.problem.is_none() && state.was_tried,
-            problem: state.problem.clone(),
+            problem: state.problem.clone().or_else(|| state.unsettled.clone()),
             tools: state.offered.len(),
             quarantined: state.quarantined.clone(),
             unusable: state.unusable.clone(),
@@ -214,7 +218,7 @@ impl Mount {
                     state.was_tried = true;
                     is_new
                 };
-                is_new && self.offer_anew()
+                is_new && self.offer_listed().await
             }
             Err(problem) => {
                 telemetry::mount_up(name, false);
@@ -229,21 +233,70 @@ impl Mount {
         }
     }
 
-    /// Offers what may be offered of what the server listed last. Answers whether that is another offer now.
-    pub(super) fn offer_anew(self: &Arc<Self>) -> bool {
+    /// Writes down what the server listed last, and offers what may be offered of it. Answers whether that may be another
+    /// offer now.
+    async fn offer_listed(self: &Arc<Self>) -> bool {
         let Some(listed) = self.state().listed.clone() else {
             return false;
         };
-        let pins = match self.pins.see(&listed, self.settings.trust) {
-            Ok(pins) => pins,
-            Err(error) => {
-                // Without what was approved nothing can be told from what was not.
-                tracing::error!(mount = %self.settings.name, %error, "what was approved of a mount cannot be read");
-                self.state().problem = Some(format!("what was approved cannot be read: {error}"));
-                return false;
-            }
+        let known = self.pins.see(&listed, self.settings.trust).await;
+        self.offer(&listed, known)
+    }
+
+    /// Takes up what was approved beside us, and writes down what could not be written down before. Answers whether that
+    /// may be another offer now.
+    pub(super) async fn follow_pins(self: &Arc<Self>) -> bool {
+        let Ok(mark) = self.pins.mark().await else {
+            // It is told where something depends on it.
+            return false;
         };
-        let offer = offer::of(self, &listed, &pins);
+        let (listed, is_settled, is_same) = {
+            let state = self.state();
+            (
+                state.listed.clone(),
+                state.unsettled.is_none(),
+                state.known.mark == mark,
+            )
+        };
+        match listed {
+            Some(_) if !is_settled => self.offer_listed().await,
+            // What another house has seen is none of ours, so nothing is written down.
+            Some(listed) if !is_same => {
+                let known = self.pins.known().await;
+                self.offer(&listed, known)
+            }
+            _ => false,
+        }
+    }
+
+    /// Offers of `listed` what is approved as it stands there. Where it is not known what is approved, that is what was
+    /// before: nothing new, and nothing that has changed.
+    fn offer(self: &Arc<Self>, listed: &[Tool], known: Result<Known, PinsError>) -> bool {
+        let name = &self.settings.name;
+        let pins = {
+            let mut state = self.state();
+            match known {
+                Ok(known) => {
+                    if state.unsettled.take().is_some() {
+                        tracing::info!(mount = %name, "what is approved of a mount can be read and changed again");
+                    }
+                    state.known = known;
+                }
+                Err(error) => {
+                    let problem = format!("what is approved cannot be read or changed: {error}");
+                    if state.unsettled.replace(problem).is_none() {
+                        tracing::error!(mount = %name, %error, "what is approved of a mount cannot be read or changed; nothing new is offered");
+                    }
+                }
+            }
+            state.known.pins.clone()
+        };
+        self.offer_approved(listed, &pins);
+        true
+    }
+
+    fn offer_approved(self: &Arc<Self>, listed: &[Tool], pins: &Pins) {
+        let offer = offer::of(self, listed, pins);
         for name in &offer.quarantined {
             tracing::warn!(mount = %self.settings.name, tool = %name, "a tool waits for approval: `dramatis mounts approve`");
         }
@@ -253,7 +306,6 @@ impl Mount {
         state.offered = offer.tools;
         state.quarantined = offer.quarantined;
         state.unusable = offer.unusable;
-        true
     }
 
     async fn list(&self) -> Result<Vec<Tool>, String> {

@@ -1,6 +1,6 @@
 //! From what a mounted server lists to what our clients are shown and may call.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use futures::FutureExt as _;
@@ -8,7 +8,7 @@ use rmcp::model::{Tool, ToolAnnotations};
 
 use super::call;
 use super::mount::Mount;
-use super::pins::Pin;
+use super::pins::{self, Pins};
 use super::settings::MountSettings;
 use crate::registry::Registered;
 use crate::tool::{About, Handler, Hint, Scope, ToolSpec};
@@ -29,14 +29,14 @@ pub(super) struct Offer {
 }
 
 /// What may be offered of `listed`.
-pub(super) fn of(mount: &Arc<Mount>, listed: &[Tool], pins: &BTreeMap<String, Pin>) -> Offer {
+pub(super) fn of(mount: &Arc<Mount>, listed: &[Tool], pins: &Pins) -> Offer {
     let mut offer = Offer::default();
     for tool in listed {
         let own = tool.name.as_ref();
         if mount.settings.tools.get(own).is_some_and(|tool| tool.is_hidden) {
             continue;
         }
-        if pins.get(own).is_none_or(Pin::is_quarantined) {
+        if !pins::is_approved(pins, tool) {
             offer.quarantined.push(own.to_owned());
             continue;
         }

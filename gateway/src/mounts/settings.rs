@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use events::Documents;
 
 use crate::tool::Hint;
 
@@ -11,8 +14,10 @@ use crate::tool::Hint;
 pub struct MountsSettings {
     /// The servers, in the order their names are given out.
     pub mounts: Vec<MountSettings>,
-    /// Folder in which the definitions of their tools are kept.
+    /// Folder in which is kept what is approved of them, where this house shares that with nobody.
     pub folder: PathBuf,
+    /// Where it is kept otherwise; the folder is then read where nobody has said anything of a mount yet.
+    pub shared: Option<Arc<dyn Documents>>,
     /// Child processes at once, over all mounts.
     pub children_max: usize,
     /// What a child process finds in its environment beside what its mount gives it. Ours is not inherited: it holds
@@ -29,6 +34,7 @@ impl Default for MountsSettings {
         Self {
             mounts: Vec::new(),
             folder: PathBuf::from("mounts"),
+            shared: None,
             children_max: 32,
             child_environment: BTreeMap::new(),
             refresh: Duration::from_mins(1),

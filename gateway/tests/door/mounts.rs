@@ -2,6 +2,8 @@
 
 #[path = "mounts/exchange.rs"]
 mod exchange;
+#[path = "mounts/shared.rs"]
+mod shared;
 #[path = "mounts/shop.rs"]
 mod shop;
 #[path = "mounts/short.rs"]
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use gateway::{
-    Change, Hint, MountSettings, MountsSettings, PinFile, PolicyRules, ToolOverride, Trust, Upstream,
+    Change, Hint, MountSettings, MountsSettings, PinStore, PolicyRules, ToolOverride, Trust, Upstream,
 };
 use rmcp::ServiceError;
 use serde_json::{Value, json};
@@ -199,7 +201,7 @@ async fn a_tool_whose_definition_changes_is_kept_back_until_it_is_approved() {
         -32_602
     );
     assert_eq!(house.gateway.mounts()[0].quarantined, ["echo"]);
-    let approved = PinFile::of(folder.path(), "shop").approve(None).unwrap();
+    let approved = PinStore::file(folder.path(), "shop").approve(None).await.unwrap();
     assert_eq!(approved, ["echo"]);
     wait_for_tools(&house, 7).await;
     assert_eq!(

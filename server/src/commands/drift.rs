@@ -6,18 +6,16 @@ use std::path::Path;
 use catalog::{Catalog, Persona};
 
 use crate::api_client::PersonaDescribed;
-use crate::config::Config;
 use crate::exit::CommandError;
 
 /// Weights that differ by less are the same; JSON and databases round.
 const WEIGHT_TOLERANCE: f64 = 1e-9;
 
-/// The catalog in `file`, or the built-in one; its mixes name modules of ours and of the servers `config` mounts.
+/// The catalog in `file`, or the built-in one; its mixes name `modules`.
 ///
 /// # Errors
 /// [`CommandError::Usage`] with every fault of the file, one per line.
-pub(super) fn load_catalog(file: Option<&Path>, config: &Config) -> Result<Catalog, CommandError> {
-    let modules = config.module_names()?;
+pub(super) fn load_catalog(file: Option<&Path>, modules: &[String]) -> Result<Catalog, CommandError> {
     let modules: Vec<&str> = modules.iter().map(String::as_str).collect();
     let loaded = match file {
         Some(file) => Catalog::load(file, &modules),
@@ -75,13 +73,19 @@ pub(super) fn same_email(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }
 
+/// The modules of a house that mounts nothing.
+#[cfg(test)]
+pub(super) fn own_modules() -> Vec<String> {
+    gateway::module_names().into_iter().map(str::to_owned).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
 
     fn first() -> Persona {
-        load_catalog(None, &Config::default())
+        load_catalog(None, &own_modules())
             .expect("the built-in catalog is sound")
             .personas
             .remove(0)
@@ -144,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_catalog_that_is_not_there_is_a_usage_error_naming_the_file() {
-        let error = load_catalog(Some(Path::new("no-such-catalog.json")), &Config::default())
-            .expect_err("no such file");
+        let error =
+            load_catalog(Some(Path::new("no-such-catalog.json")), &own_modules()).expect_err("no such file");
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("no-such-catalog.json"), "{error}");
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use gateway::{Pin, PinFile};
+use gateway::{Pin, PinsError};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::exit::CommandError;
+use crate::house::pin_stores;
 use crate::output::{Format, Out, count_of, printable, table};
 use crate::run_file::RunFile;
 
@@ -76,9 +77,9 @@ pub(crate) async fn run(command: &MountsCommand, config: &Config, out: &mut Out)
     match command {
         MountsCommand::List { .. } => {
             let told = told(config).await;
-            list(&seen(config, &told)?, &told, config, out)
+            list(&seen(config, &told).await?, &told, config, out)
         }
-        MountsCommand::Approve { name, tool } => approve(name, tool.as_deref(), config, out),
+        MountsCommand::Approve { name, tool } => approve(name, tool.as_deref(), config, out).await,
     }
 }
 
@@ -98,13 +99,11 @@ async fn told(config: &Config) -> Vec<Told> {
     asked.await.map(|health| health.mounts).unwrap_or_default()
 }
 
-fn seen(config: &Config, told: &[Told]) -> Result<Vec<Seen>, CommandError> {
+async fn seen(config: &Config, told: &[Told]) -> Result<Vec<Seen>, CommandError> {
     let mut seen = Vec::new();
-    for mount in config.mounts.keys() {
-        let pins = PinFile::of(&config.mounts_dir(), mount)
-            .read()
-            .map_err(|error| CommandError::Failed(format!("mount {mount}: {error}")))?;
-        let up = told.iter().find(|told| told.name == *mount).map(|told| told.up);
+    for (mount, store) in pin_stores(config).await? {
+        let pins = store.read().await.map_err(|error| unknown(&mount, &error))?;
+        let up = told.iter().find(|told| told.name == mount).map(|told| told.up);
         seen.extend(pins.into_iter().map(|(tool, pin)| Seen {
             mount: mount.clone(),
             tool,
@@ -176,22 +175,30 @@ impl Told {
     }
 }
 
-fn approve(name: &str, tool: Option<&str>, config: &Config, out: &mut Out) -> Result<(), CommandError> {
-    if !config.mounts.contains_key(name) {
+async fn approve(name: &str, tool: Option<&str>, config: &Config, out: &mut Out) -> Result<(), CommandError> {
+    let stores = pin_stores(config).await?;
+    let Some((_, store)) = stores.into_iter().find(|(mount, _)| mount == name) else {
         return Err(CommandError::NotFound(format!(
             "no mount is named {name}; `dramatis mounts list` shows them"
         )));
-    }
-    let file = PinFile::of(&config.mounts_dir(), name);
-    let failed = |error: std::io::Error| CommandError::Failed(format!("mount {name}: {error}"));
+    };
+    let failed = |error: PinsError| unknown(name, &error);
     if let Some(tool) = tool
-        && !file.read().map_err(failed)?.contains_key(tool)
+        && !store.read().await.map_err(failed)?.contains_key(tool)
     {
         return Err(CommandError::NotFound(format!("{name} has no tool {tool}")));
     }
-    let approved = file.approve(tool).map_err(failed)?;
+    let approved = store.approve(tool).await.map_err(failed)?;
     if approved.is_empty() {
         return out.text("nothing was waiting");
     }
     out.text(format!("approved: {}", approved.join(", ")))
+}
+
+fn unknown(mount: &str, error: &PinsError) -> CommandError {
+    let told = format!("mount {mount}: {error}");
+    match error {
+        PinsError::Shared(_) => CommandError::Unavailable(told),
+        _ => CommandError::Failed(told),
+    }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::exit::CommandError;
-use crate::house::{open_identity, open_tables, policy_mode, policy_rules, read_policy};
+use crate::house::{mounted_tools, open_identity, open_tables, policy_mode, policy_rules, read_policy};
 use crate::output::{Format, Out, count_of, printable, table};
 
 /// Calls read at once.
@@ -61,7 +61,8 @@ impl PolicyCommand {
     }
 }
 
-/// Runs the command. It reads files alone, beside a running server or without one.
+/// Runs the command. It reads files alone, beside a running server or without one; what is known of mounted tools it asks
+/// the nats-server for that houses share.
 ///
 /// # Errors
 /// [`CommandError::Usage`] for a file that cannot be meant, [`CommandError::NotFound`] for an unknown account or tool,
@@ -112,7 +113,7 @@ async fn explain(
         .await
         .map_err(|error| CommandError::Failed(error.to_string()))?
         .ok_or_else(|| CommandError::NotFound(format!("no account has the email {user}")))?;
-    let known = KnownTools::read(config)?;
+    let known = KnownTools::read(config).await?;
     let named = known.offered(tool)?;
     let explained = rules.explain(policy_mode(config), &subject_of(&account), &named, &arguments);
     if out.format() == Format::Json {
@@ -173,7 +174,7 @@ async fn try_on_record(
     }
     let identity = accounts(config, clock).await?;
     let tables = open_tables(config).await?;
-    let tools = KnownTools::read(config)?;
+    let tools = KnownTools::read(config).await?;
     let mut known: HashMap<UserId, Option<Account>> = HashMap::new();
     let mut tried = Tried {
         policy_version: rules.version,
@@ -299,10 +300,10 @@ struct KnownTools {
 }
 
 impl KnownTools {
-    fn read(config: &Config) -> Result<Self, CommandError> {
+    async fn read(config: &Config) -> Result<Self, CommandError> {
         Ok(Self {
             own: gateway::tools(),
-            mounted: config.mounted_tools()?,
+            mounted: mounted_tools(config).await?,
         })
     }
 

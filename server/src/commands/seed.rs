@@ -10,6 +10,7 @@ use super::drift::{differing_fields, load_catalog, same_email};
 use crate::api_client::{ApiArgs, ApiClient, ApiError, LivePersona, PersonaBody};
 use crate::config::Config;
 use crate::exit::CommandError;
+use crate::house::module_names;
 use crate::output::{Format, Out, count_of, printable, table};
 use crate::progress::Steps;
 
@@ -88,7 +89,7 @@ pub(crate) async fn run(
     config: &Config,
     out: &mut Out,
 ) -> Result<(), CommandError> {
-    let catalog = load_catalog(args.catalog.as_deref(), config)?;
+    let catalog = load_catalog(args.catalog.as_deref(), &module_names(config).await?)?;
     let report = seed(
         &catalog,
         &config.seed_secret,

@@ -1,15 +1,14 @@
 //! The servers to mount, as `[mounts.NAME]` of the configuration file describes them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway::{Hint, MountSettings, MountedTool, MountsSettings, ToolOverride, Trust, Upstream};
+use gateway::{Hint, MountSettings, MountsSettings, ToolOverride, Trust, Upstream};
 use serde::{Deserialize, Serialize};
 
 use super::Config;
 use super::token_exchange::TokenExchangeKeys;
-use crate::exit::CommandError;
 
 /// Shortest names of a child's environment that are ours as well: where programs and homes are, and how text is
 /// written. Everything else of our environment stays with us.
@@ -161,36 +160,9 @@ impl MountKeys {
 }
 
 impl Config {
-    /// Where the definitions of mounted tools are kept.
+    /// Where is kept what is approved of mounted tools, when nobody shares it.
     pub(crate) fn mounts_dir(&self) -> PathBuf {
         self.data.join("mounts")
-    }
-
-    /// The tools that are known of mounted servers.
-    ///
-    /// # Errors
-    /// [`CommandError::Failed`] when what is kept of a mount cannot be read.
-    pub(crate) fn mounted_tools(&self) -> Result<Vec<MountedTool>, CommandError> {
-        let known = gateway::mounted_tools(&self.mounts_settings());
-        known.map_err(|error| CommandError::Failed(format!("what is known of mounted tools: {error}")))
-    }
-
-    /// The modules a persona's mix may name, sorted: the built-in ones, and those of mounted servers, also of such as
-    /// were never seen yet.
-    ///
-    /// # Errors
-    /// As [`Config::mounted_tools`].
-    pub(crate) fn module_names(&self) -> Result<Vec<String>, CommandError> {
-        let own = gateway::module_names().into_iter().map(str::to_owned);
-        let mut names: BTreeSet<String> = own.collect();
-        let prefixes = self
-            .mounts_settings()
-            .mounts
-            .into_iter()
-            .map(|mount| mount.prefix);
-        names.extend(prefixes.filter(|prefix| !prefix.is_empty()));
-        names.extend(self.mounted_tools()?.iter().map(|tool| tool.module().to_owned()));
-        Ok(names.into_iter().collect())
     }
 
     /// The servers to mount.

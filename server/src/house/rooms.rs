@@ -12,7 +12,7 @@ use events::{
     Clock, Durability, EventLog, Ids, JetStreamLog, JetStreamSettings, ServerReport, SystemClock, TickQueue,
 };
 use gateway::field_crypto::FieldForm;
-use gateway::{GatewaySettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
+use gateway::{GatewaySettings, MountsSettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
 use identity::{
     AccountKind, Identity, IdentitySettings, KeySetSource, PasswordCost, Registration, Role, Tier,
     TrustedIssuer,
@@ -62,7 +62,7 @@ pub(super) fn at_once(listener: TcpListener) -> TapIo<TcpListener, impl FnMut(&m
 /// Messages that may wait for one reader of ours; what comes on top is dropped, and counted by the server.
 const WAITING_MAX: usize = 2_048;
 
-async fn connect(
+pub(super) async fn connect(
     nats: &SecretString,
     options: async_nats::ConnectOptions,
 ) -> Result<async_nats::Client, CommandError> {
@@ -320,6 +320,7 @@ pub(super) fn gateway_settings(
     config: &Config,
     public_url: &str,
     address: SocketAddr,
+    mounts: MountsSettings,
     spans: Spans,
 ) -> Result<GatewaySettings, CommandError> {
     Ok(GatewaySettings {
@@ -345,7 +346,7 @@ pub(super) fn gateway_settings(
         body_bytes_max: MCP_BODY_BYTES_MAX,
         read_your_writes: READ_YOUR_WRITES,
         session_idle: Duration::from_millis(config.session_idle_ms),
-        mounts: config.mounts_settings(),
+        mounts,
         sessions_per_user_max: config.sessions_per_user_max,
         sessions_max: config.sessions_max,
         spans,

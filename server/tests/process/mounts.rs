@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::wait_until_async;
+use testkit::{NatsServer, wait_until_async};
 
 use crate::common::{START_WITHIN, Up, dramatis, json as run_json, run, stdout};
 
@@ -156,6 +156,69 @@ async fn mounted_servers_are_named_in_health_and_known_to_commands_and_catalogs(
         .unwrap();
     let tried: Value = serde_json::from_slice(&without.stdout).unwrap();
     assert_eq!(tried["unknown"], 1, "no longer mounted, no longer known: {tried}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_approved_beside_one_house_counts_for_all_houses_on_its_nats_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "[mounts.child]\ncommand = [\"python3\", {CHILD:?}]\nenvironment = {{ CHILDS_OWN = \"1\" }}\ntrust = \"approve\"\n"
+    );
+    fs::write(dir.path().join("dramatis.toml"), settings).unwrap();
+    let nats = NatsServer::start();
+    let (url, monitor) = (nats.url(), nats.monitor_url());
+    let settings = [
+        ("DRAMATIS_NATS", url.as_str()),
+        ("DRAMATIS_NATS_MONITOR", &monitor),
+    ];
+    let houses = ["one", "two"].map(|name| Up::start_with(&dir.path().join(name), &settings));
+    let offered = async |up: &Up| get(&up.api, "/health").await.1["mounts"][0]["tools"].as_u64();
+    let is_settled = async |up: &Up, wanted: fn(u64) -> bool| {
+        wait_until_async(START_WITHIN, async || offered(up).await.is_some_and(wanted)).await
+    };
+    for up in &houses {
+        let waits = async || {
+            let mount = get(&up.api, "/health").await.1["mounts"][0].clone();
+            mount["up"] == true && mount["quarantined"].as_u64() > Some(0)
+        };
+        assert!(wait_until_async(START_WITHIN, waits).await, "every tool waits");
+        assert_eq!(offered(up).await, Some(0));
+    }
+    // From a folder that is neither house's.
+    let elsewhere = dir.path().join("three");
+    let approve = |url: &str| {
+        let mut command = dramatis(&elsewhere);
+        let command = command
+            .args(["mounts", "approve", "child"])
+            .env("DRAMATIS_NATS", url);
+        command.output().unwrap()
+    };
+    let away = approve("nats://127.0.0.1:9");
+    assert_eq!(
+        away.status.code(),
+        Some(5),
+        "{}",
+        String::from_utf8_lossy(&away.stderr)
+    );
+    let approved = approve(&url);
+    assert_eq!(
+        approved.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&approved.stderr)
+    );
+    for up in houses {
+        assert!(
+            is_settled(&up, |tools| tools > 0).await,
+            "{:?}",
+            offered(&up).await
+        );
+        assert!(
+            !up.data.join("mounts/child.json").exists(),
+            "no house keeps its own"
+        );
+        assert_eq!(up.stop(), Some(0));
+    }
 }
 
 /// A configuration without mounts.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::api_client::stub::StubServer;
+use crate::commands::drift::own_modules;
 use catalog::Persona;
 use clap::Parser;
 use serde_json::{Map, Value, json};
@@ -19,7 +20,7 @@ fn args(more: &[&str]) -> CleanupArgs {
 /// A server on which the built-in cast is live, as the catalog has it.
 async fn with_cast() -> StubServer {
     let server = StubServer::start().await;
-    for persona in load_catalog(None, &Config::default()).expect("sound").personas {
+    for persona in load_catalog(None, &own_modules()).expect("sound").personas {
         server.known(|known| {
             known
                 .personas

@@ -1,5 +1,6 @@
 use super::*;
 use crate::api_client::stub::{StubServer, USER_TOKEN};
+use crate::commands::drift::own_modules;
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -39,7 +40,7 @@ async fn seeding_twice_makes_ten_personas_and_finds_them_unchanged() {
 async fn a_persona_is_sent_whole_with_its_derived_password() {
     let server = StubServer::start().await;
     seed_with(&server, &[]).await.0.expect("seeded");
-    let catalog = load_catalog(None, &Config::default()).expect("the built-in catalog is sound");
+    let catalog = load_catalog(None, &own_modules()).expect("the built-in catalog is sound");
     let persona = &catalog.personas[0];
     let secret = SecretString::from(catalog::DEVELOPMENT_SEED_SECRET);
     let password = derive_password(&secret, &persona.email);
@@ -91,7 +92,7 @@ async fn a_dry_run_says_what_would_be_done_and_writes_nothing() {
 #[tokio::test]
 async fn one_refusal_does_not_keep_the_others_out_and_is_told_at_the_end() {
     let server = StubServer::start().await;
-    let email = load_catalog(None, &Config::default()).expect("sound").personas[3]
+    let email = load_catalog(None, &own_modules()).expect("sound").personas[3]
         .email
         .clone();
     server.known(|known| known.humans.insert(email.clone()));
@@ -154,7 +155,7 @@ async fn the_table_shows_each_persona_and_the_counts_but_no_password() {
         text.ends_with("\n10 personas: to be created 10, updated 0, unchanged 0\n"),
         "{text}"
     );
-    for persona in load_catalog(None, &Config::default()).expect("sound").personas {
+    for persona in load_catalog(None, &own_modules()).expect("sound").personas {
         assert!(
             text.contains(&persona.name) && text.contains(&persona.email),
             "{text}"
