@@ -61,7 +61,10 @@ async function tryPatience() {
   await slowCallsBecome(0, tool);
 }
 
-// A connection in each era that was opened before the server was restarted goes on after it.
+const spaces = (era) => spawnSync(process.execPath, [program('mcpdo'), `@${era}`, 'tools/call', 'spaces.list', '--format', 'json'], { env, encoding: 'utf8' });
+
+// A connection in each era that was opened before the server was restarted goes on after it. The session of the earlier
+// one is gone: the call that finds out is told so, and the next one opens another.
 function connection(stage) {
   for (const era of ['legacy', 'modern']) {
     if (stage === 'open') {
@@ -70,8 +73,13 @@ function connection(stage) {
       writeFileSync(file, JSON.stringify({ mcpServers: { [era]: entry } }));
       assert.equal(mcpdo('connect', era, '--config', file).protocolEra, era);
     }
-    const answer = mcpdo(`@${era}`, 'tools/call', 'spaces.list');
-    assert.equal(answer.structuredContent.spaces.length, 1);
+    let answer = spaces(era);
+    if (stage === 'again' && era === 'legacy' && answer.status !== 0) {
+      assert.match(answer.stderr, /session_not_found/);
+      answer = spaces(era);
+    }
+    assert.equal(answer.status, 0, answer.stderr);
+    assert.equal(JSON.parse(answer.stdout).structuredContent.spaces.length, 1);
   }
 }
 
