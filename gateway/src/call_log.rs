@@ -2,22 +2,29 @@
 //! to that account waits and goes together as the next one.
 //!
 //! ```text
-//! dispatch ── record(start) ──▶ queue ─▶ commit ─▶ acknowledged ─▶ the tool runs
+//! dispatch ── record(start) ──▶ journal ─▶ the tool runs          (with a journal)
+//!                          └──▶ queue ─▶ commit ─▶ acknowledged ─▶ the tool runs   (without)
 //!          ── hand_over(end) ─▶ queue ─▶ with the next commit, or by itself a moment later
 //! ```
 //!
-//! A start is waited for, because a tool runs only once it is in the log. An end is not: the answer goes out as soon as
+//! A tool runs only once its start is where the death of this process does not reach it: in the log, or, where the
+//! gateway keeps one, in its [`journal`], from which it goes to the log a moment later together with others
+//! ([ADR 22](../../docs/adr/0022-a-journal-before-the-log.md)). An end is not waited for: the answer goes out as soon as
 //! the end is handed over, and an end that a crash takes along leaves its call `unknown`, which is the truth then
 //! ([ADR 11](../../docs/adr/0011-every-call-on-the-record.md)).
 //!
 //! When the log does not answer, starts are refused at once and nothing is carried out; ends are kept, the commit that
 //! was on its way is tried again under its own id, and everything is in the log in the order it happened.
 
+mod journal;
 mod lane;
 mod open_call;
+mod replay;
 mod unfinished;
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,12 +36,17 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::guests::Present;
 use crate::telemetry;
 
-use lane::Lane;
+pub(crate) use journal::Left;
+use journal::{Journal, KeepError};
+use lane::{Lane, Meanwhile};
 pub(crate) use open_call::OpenCall;
-pub(crate) use unfinished::close_unfinished;
+pub(crate) use replay::Replay;
+pub(crate) use unfinished::{Unfinished, close_unfinished};
 
 /// Starts of one account that may wait for their turn; one more is refused.
 const WAITING_MAX: usize = 1_024;
+/// Notes of one account that may be on their way from the journal to the log; a start beyond it is refused.
+const KEPT_MAX: usize = 16_384;
 /// How long an end waits for company before it goes alone.
 const LINGER: Duration = Duration::from_millis(20);
 
@@ -64,6 +76,15 @@ pub(crate) struct Note {
     pub(crate) under_way: Arc<UnderWay>,
 }
 
+impl Note {
+    /// Whether it names a call, by which a start after a crash can tell what of it the log has.
+    fn can_be_replayed(&self) -> bool {
+        self.events
+            .first()
+            .is_some_and(|event| replay::call_of(event).is_some())
+    }
+}
+
 /// Why a call is not on the record. Whoever reads it must not carry the call out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotRecorded {
@@ -90,6 +111,7 @@ struct Inner {
     log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    journal: Option<Journal>,
     // state
     lanes: Mutex<HashMap<UserId, Arc<Lane>>>,
     // stopping
@@ -110,6 +132,7 @@ impl CallLog {
                 log,
                 clock,
                 ids,
+                journal: None,
                 lanes: Mutex::default(),
                 workers,
                 stop,
@@ -117,32 +140,102 @@ impl CallLog {
         }
     }
 
-    /// Writes `note` down and answers once it is in the log.
+    /// As [`CallLog::new`], with a journal in `folder`; and what an earlier process left there.
+    pub(crate) fn with_journal(
+        folder: &Path,
+        log: Arc<dyn EventLog>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        workers: TaskTracker,
+        stop: CancellationToken,
+    ) -> io::Result<(Self, Left)> {
+        let (journal, left) = Journal::open(folder)?;
+        workers.spawn(journal.clone().sync(clock.clone(), stop.clone()));
+        let inner = Inner {
+            log,
+            clock,
+            ids,
+            journal: Some(journal),
+            lanes: Mutex::default(),
+            workers,
+            stop,
+        };
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            left,
+        ))
+    }
+
+    /// Writes `note` down and answers once it outlives this process.
     pub(crate) async fn record(&self, user_id: &UserId, note: Note) -> Result<(), NotRecorded> {
-        let (waiter, answer) = tokio::sync::oneshot::channel();
-        self.enqueue(user_id, note, Some(waiter)).inspect_err(|_| {
-            telemetry::call_unrecorded();
-        })?;
-        // Only a worker that was stopped with the server drops a waiter.
-        let recorded = answer.await.unwrap_or(Err(NotRecorded::Unanswered));
+        let recorded = match &self.inner.journal {
+            Some(journal) if note.can_be_replayed() => self.keep(journal, user_id, note),
+            _ => self.append(user_id, note).await,
+        };
         recorded.inspect_err(|_| telemetry::call_unrecorded())
     }
 
     /// Leaves `note` to be written down with whatever of the account comes next, or a moment later.
     pub(crate) fn hand_over(&self, user_id: &UserId, note: Note) {
-        if self.enqueue(user_id, note, None).is_err() {
+        let kept = self
+            .inner
+            .journal
+            .as_ref()
+            .map(|journal| journal.keep(user_id, &note));
+        let meanwhile = match kept {
+            Some(Ok(kept)) => Meanwhile::Kept(kept),
+            Some(Err(error)) => {
+                tracing::warn!(error = %error, "the end of a call stands in memory alone");
+                Meanwhile::Nothing
+            }
+            None => Meanwhile::Nothing,
+        };
+        if self.enqueue(user_id, note, meanwhile).is_err() {
             tracing::error!("the end of a call could not be kept for the record");
         }
     }
 
-    fn enqueue(&self, user_id: &UserId, note: Note, waiter: Option<lane::Waiter>) -> Result<(), NotRecorded> {
+    /// Waits until nothing that was written down before this is in a file of this gateway.
+    pub(crate) async fn journal_emptied(&self) {
+        if let Some(journal) = &self.inner.journal {
+            journal.emptied().await;
+        }
+    }
+
+    /// Leaves `note` in the journal; it goes to the log a moment later.
+    fn keep(&self, journal: &Journal, user_id: &UserId, note: Note) -> Result<(), NotRecorded> {
+        // A log that does not answer is no reason to fill the disk.
+        if let Some(lane) = self.inner.lanes().get(user_id) {
+            lane.admit()?;
+        }
+        let kept = journal.keep(user_id, &note).map_err(|error| {
+            tracing::error!(error = %error, "a call cannot be recorded");
+            match error {
+                KeepError::Full => NotRecorded::Full,
+                KeepError::Io(_) => NotRecorded::NotSent,
+            }
+        })?;
+        self.enqueue(user_id, note, Meanwhile::Kept(kept))
+    }
+
+    /// Puts `note` in the log.
+    async fn append(&self, user_id: &UserId, note: Note) -> Result<(), NotRecorded> {
+        let (waiter, answer) = tokio::sync::oneshot::channel();
+        self.enqueue(user_id, note, Meanwhile::Awaited(waiter))?;
+        // Only a worker that was stopped with the server drops a waiter.
+        answer.await.unwrap_or(Err(NotRecorded::Unanswered))
+    }
+
+    fn enqueue(&self, user_id: &UserId, note: Note, meanwhile: Meanwhile) -> Result<(), NotRecorded> {
         let mut lanes = self.inner.lanes();
         let lane = match lanes.get(user_id) {
             Some(lane) => lane.clone(),
             None => lanes.entry(user_id.clone()).or_default().clone(),
         };
         // The table is locked until the note is in its lane, so that no worker leaves a lane that has something in it.
-        if lane.push(note, waiter)? {
+        if lane.push(note, meanwhile)? {
             let worker = lane::work(self.inner.clone(), user_id.clone(), lane);
             self.inner.workers.spawn(worker);
         }

@@ -47,6 +47,14 @@ pub enum GatewayError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Calls cannot be written down where they are to be.
+    #[error("the journal of calls in {} cannot be opened: {source}", folder.display())]
+    Journal {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
     /// Two tools share a name.
     #[error("two tools are named {tool}")]
     DuplicateTool {

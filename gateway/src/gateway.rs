@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::annex::Annex;
-use crate::call_log::{self, CallLog};
+use crate::call_log::{self, CallLog, Left, Replay, Unfinished};
 use crate::door;
 use crate::door::host_origin::Allowed;
 use crate::door::ownership::SESSION_HEADER;
@@ -177,19 +177,14 @@ impl Gateway {
         let stop = CancellationToken::new();
         let public_url = settings.public_url.trim_end_matches('/').to_owned();
         let background = TaskTracker::new();
-        let calls = CallLog::new(
-            log.clone(),
-            clock.clone(),
-            ids.clone(),
-            background.clone(),
-            stop.clone(),
-        );
+        let guests: Arc<Guests> = Arc::default();
+        let (calls, left) = call_log(&settings, &log, &clock, &ids, &background, &stop)?;
         let mounts = Mounts::new(&settings.mounts, &identity, clock.clone())?;
         let inner = Arc::new(Inner {
             calls,
             metadata_url: format!("{public_url}{METADATA_PATH}/mcp"),
             public_url,
-            guests: Arc::default(),
+            guests,
             sessions: Sessions::new(
                 clock.clone(),
                 seal.clone(),
@@ -232,14 +227,21 @@ impl Gateway {
                 inner.stop.clone(),
             ));
         }
-        if inner.settings.record_calls != RecordCalls::Off {
-            inner.background.spawn(call_log::close_unfinished(
-                inner.log.clone(),
-                inner.records.tables.clone(),
-                inner.records.projector.clone(),
-                inner.clock.clone(),
-                inner.stop.clone(),
-            ));
+        let has_left = left.as_ref().is_some_and(|left| !left.is_empty());
+        if inner.settings.record_calls != RecordCalls::Off || has_left {
+            let unfinished = Unfinished {
+                log: inner.log.clone(),
+                tables: inner.records.tables.clone(),
+                projector: inner.records.projector.clone(),
+                clock: inner.clock.clone(),
+                replay: left.map(|left| Replay {
+                    left,
+                    identity: inner.identity.clone(),
+                    guests: inner.guests.clone(),
+                }),
+            };
+            let closing = call_log::close_unfinished(unfinished, inner.stop.clone());
+            inner.background.spawn(closing);
         }
         inner.mounts.keep(&inner, &inner.stop);
         let gateway = Self { inner };
@@ -351,6 +353,11 @@ impl Gateway {
             // Nothing is lost with the wait: the count goes on.
             () = inner.clock.sleep(within) => return Err(StillServed(inner.guests.served(user_id))),
         }
+        // Their calls are in the log by now, and soon in no file of this gateway.
+        tokio::select! {
+            () = inner.calls.journal_emptied() => {}
+            () = inner.clock.sleep(within) => return Err(StillServed(0)),
+        }
         inner.end_all(inner.sessions.take_of(user_id), "erased").await;
         inner.mounts.end_user(user_id);
         Ok(())
@@ -403,6 +410,28 @@ pub struct StillServed(
     /// How many requests and calls are under way.
     pub usize,
 );
+
+/// The record of calls, over a journal where there is to be one; and what an earlier run left in that.
+fn call_log(
+    settings: &GatewaySettings,
+    log: &Arc<dyn EventLog>,
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<dyn Ids>,
+    background: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(CallLog, Option<Left>), GatewayError> {
+    let (log, clock, ids) = (log.clone(), clock.clone(), ids.clone());
+    let (background, stop) = (background.clone(), stop.clone());
+    let Some(folder) = &settings.call_journal else {
+        return Ok((CallLog::new(log, clock, ids, background, stop), None));
+    };
+    let opened = CallLog::with_journal(folder, log, clock, ids, background, stop);
+    let (calls, left) = opened.map_err(|source| GatewayError::Journal {
+        folder: folder.clone(),
+        source,
+    })?;
+    Ok((calls, Some(left)))
+}
 
 fn check_limits(settings: &GatewaySettings) -> Result<(), GatewayError> {
     let limits = [

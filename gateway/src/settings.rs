@@ -22,6 +22,8 @@ pub struct GatewaySettings {
     pub policy: PolicySettings,
     /// What is written down about calls.
     pub record_calls: RecordCalls,
+    /// Where calls are written down before they are in the log. Without it each call waits for the log.
+    pub call_journal: Option<PathBuf>,
     /// In which form encrypted fields are written, and which forms are read.
     pub field_form: FieldForm,
     /// Bytes a request body may have.
@@ -52,6 +54,7 @@ impl Default for GatewaySettings {
             allowed_origins: Vec::new(),
             policy: PolicySettings::default(),
             record_calls: RecordCalls::Hashes,
+            call_journal: None,
             field_form: FieldForm::Bound,
             body_bytes_max: 4 * 1024 * 1024,
             read_your_writes: Duration::from_secs(5),

@@ -69,6 +69,7 @@ const POLICY_DECISIONS: &str = "gateway_policy_decisions_total";
 const CALL_EVENTS: &str = "gateway_call_events_total";
 const CALL_COMMITS: &str = "gateway_call_commits_total";
 const CALLS_UNRECORDED: &str = "gateway_calls_unrecorded_total";
+const CALL_JOURNAL_BYTES: &str = "gateway_call_journal_bytes";
 const POLICY_VERSION: &str = "gateway_policy_version";
 const POLICY_RELOADS: &str = "gateway_policy_reloads_total";
 const SESSIONS: &str = "gateway_sessions";
@@ -102,6 +103,12 @@ pub(crate) fn describe(registry: &ToolRegistry) {
         Unit::Count,
         "calls that could not be recorded and were not carried out"
     );
+    describe_gauge!(
+        CALL_JOURNAL_BYTES,
+        Unit::Bytes,
+        "what stands in the journal of calls and is not in the log yet"
+    );
+    gauge!(CALL_JOURNAL_BYTES).set(0.0);
     for counter in [CALL_EVENTS, CALL_COMMITS, CALLS_UNRECORDED] {
         counter!(counter).increment(0);
     }
@@ -194,6 +201,11 @@ pub(crate) fn policy_looked(looked: &Looked) {
 pub(crate) fn call_commit(events: usize) {
     counter!(CALL_COMMITS).increment(1);
     counter!(CALL_EVENTS).increment(events as u64);
+}
+
+/// What the journal holds that is not in the log yet.
+pub(crate) fn call_journal(bytes: u64) {
+    gauge!(CALL_JOURNAL_BYTES).set(bytes as f64);
 }
 
 pub(crate) fn call_unrecorded() {

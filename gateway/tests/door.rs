@@ -18,6 +18,8 @@ mod expulsion;
 mod issuers;
 #[path = "door/jetstream.rs"]
 mod jetstream;
+#[path = "door/journal.rs"]
+mod journal;
 #[path = "door/lists.rs"]
 mod lists;
 #[path = "door/mounts.rs"]

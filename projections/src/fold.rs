@@ -23,6 +23,8 @@ use crate::error::{FoldError, Stage};
 use crate::schema::{ChainHead, Parked};
 use crate::working_set::WorkingSet;
 
+pub(crate) use calls::PENDING;
+
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
 pub(crate) const FOLD_VERSION: u32 = 6;
 

@@ -242,6 +242,9 @@ pub(crate) struct Config {
     pub(crate) calls_per_minute_max: u32,
     /// What the log keeps of each tool call.
     pub(crate) record_calls: RecordCallsKey,
+    /// Writes calls into a journal in the data folder before they are in the log, instead of letting each wait for the log;
+    /// without it, where `nats` is a child of this server.
+    pub(crate) call_journal: Option<bool>,
     /// MCP sessions of one user at once.
     pub(crate) sessions_per_user_max: usize,
     /// MCP sessions of all users together.
@@ -328,6 +331,7 @@ impl Default for Config {
             policy: None,
             calls_per_minute_max: 30,
             record_calls: RecordCallsKey::Hashes,
+            call_journal: None,
             sessions_per_user_max: 16,
             sessions_max: 50_000,
             session_idle_ms: 30 * 60_000,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use events::{Commit, Event, ExpectedSeq, Subject, UserId};
 use tokio::sync::{Notify, oneshot};
 
-use super::{Inner, LINGER, NotRecorded, Note, UnderWay, WAITING_MAX};
+use super::journal::Kept;
+use super::{Inner, KEPT_MAX, LINGER, NotRecorded, Note, UnderWay, WAITING_MAX};
 use crate::telemetry;
 
 /// Events of one commit.
@@ -21,6 +22,17 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Whoever waits until its note is in the log.
 pub(super) type Waiter = oneshot::Sender<Result<(), NotRecorded>>;
 
+/// What happens to a note until it is in the log.
+#[derive(Debug)]
+pub(super) enum Meanwhile {
+    /// Somebody waits for it.
+    Awaited(Waiter),
+    /// It stands in the journal, and nobody waits.
+    Kept(Kept),
+    /// Nobody waits, and it stands nowhere else.
+    Nothing,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
@@ -32,6 +44,8 @@ pub(super) struct Lane {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Entry>,
+    /// Events in the queue.
+    events: usize,
     waiting: usize,
     has_worker: bool,
     /// The log did not take the last commit: nobody is let in who would have to wait.
@@ -41,7 +55,7 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     note: Note,
-    waiter: Option<Waiter>,
+    meanwhile: Meanwhile,
 }
 
 /// What goes into the log together.
@@ -50,6 +64,8 @@ struct Group {
     events: Vec<Event>,
     traceparent: Option<String>,
     waiters: Vec<Waiter>,
+    /// Released once the group is in the log.
+    kept: Vec<Kept>,
     /// Given back once the group is in the log.
     under_way: Vec<Arc<UnderWay>>,
 }
@@ -59,20 +75,23 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the start of a call may come now.
+    pub(super) fn admit(&self) -> Result<(), NotRecorded> {
+        self.state().admit()
+    }
+
     /// Takes a note; says whether the lane needs a worker now.
-    pub(super) fn push(&self, note: Note, waiter: Option<Waiter>) -> Result<bool, NotRecorded> {
+    pub(super) fn push(&self, note: Note, meanwhile: Meanwhile) -> Result<bool, NotRecorded> {
         let mut state = self.state();
-        if waiter.is_some() {
-            if state.is_stuck {
-                return Err(NotRecorded::NotSent);
-            }
-            if state.waiting >= WAITING_MAX {
-                return Err(NotRecorded::Full);
-            }
+        if matches!(meanwhile, Meanwhile::Awaited(_)) {
+            state.admit()?;
             state.waiting += 1;
+        }
+        state.events += note.events.len();
+        state.queue.push_back(Entry { note, meanwhile });
+        if state.is_wanted() {
             self.wanted.notify_one();
         }
-        state.queue.push_back(Entry { note, waiter });
         Ok(!std::mem::replace(&mut state.has_worker, true))
     }
 
@@ -83,6 +102,7 @@ impl Lane {
             events: Vec::new(),
             traceparent: None,
             waiters: Vec::new(),
+            kept: Vec::new(),
             under_way: Vec::new(),
         };
         let mut bytes = 0;
@@ -93,15 +113,20 @@ impl Lane {
             if is_full && !group.events.is_empty() {
                 break;
             }
-            let Some(Entry { note, waiter }) = state.queue.pop_front() else {
+            let Some(Entry { note, meanwhile }) = state.queue.pop_front() else {
                 break;
             };
+            state.events -= note.events.len();
             group.events.extend(note.events);
             group.traceparent = group.traceparent.or(note.traceparent);
             group.under_way.push(note.under_way);
-            if let Some(waiter) = waiter {
-                state.waiting -= 1;
-                group.waiters.push(waiter);
+            match meanwhile {
+                Meanwhile::Awaited(waiter) => {
+                    state.waiting -= 1;
+                    group.waiters.push(waiter);
+                }
+                Meanwhile::Kept(kept) => group.kept.push(kept),
+                Meanwhile::Nothing => {}
             }
         }
         (!group.events.is_empty()).then_some(group)
@@ -112,8 +137,8 @@ impl Lane {
         self.state().waiting == WAITING_MAX
     }
 
-    fn has_waiting(&self) -> bool {
-        self.state().waiting > 0
+    fn is_wanted(&self) -> bool {
+        self.state().is_wanted()
     }
 
     /// Turns away whoever waits in the queue, and whoever would come to wait.
@@ -121,18 +146,39 @@ impl Lane {
         let mut state = self.state();
         state.is_stuck = true;
         state.waiting = 0;
-        let (turned_away, kept): (VecDeque<_>, VecDeque<_>) =
-            state.queue.drain(..).partition(|entry| entry.waiter.is_some());
-        state.queue = kept;
+        let (turned_away, left): (VecDeque<_>, VecDeque<_>) = state
+            .queue
+            .drain(..)
+            .partition(|entry| matches!(entry.meanwhile, Meanwhile::Awaited(_)));
+        state.events = left.iter().map(|entry| entry.note.events.len()).sum();
+        state.queue = left;
         drop(state);
-        tell(
-            turned_away.into_iter().filter_map(|entry| entry.waiter),
-            Err(NotRecorded::NotSent),
-        );
+        let waiters = turned_away.into_iter().filter_map(|entry| match entry.meanwhile {
+            Meanwhile::Awaited(waiter) => Some(waiter),
+            _ => None,
+        });
+        tell(waiters, Err(NotRecorded::NotSent));
     }
 
     fn get_free(&self) {
         self.state().is_stuck = false;
+    }
+}
+
+impl State {
+    fn admit(&self) -> Result<(), NotRecorded> {
+        if self.is_stuck {
+            return Err(NotRecorded::NotSent);
+        }
+        if self.waiting >= WAITING_MAX || self.queue.len() >= KEPT_MAX {
+            return Err(NotRecorded::Full);
+        }
+        Ok(())
+    }
+
+    /// Whether what is there should go now: for somebody who waits, or because it is a commit's worth.
+    fn is_wanted(&self) -> bool {
+        self.waiting > 0 || self.events >= GROUP_EVENTS_MAX
     }
 }
 
@@ -166,10 +212,11 @@ pub(super) async fn work(inner: Arc<Inner>, user_id: UserId, lane: Arc<Lane>) {
     }
 }
 
-/// Waits until somebody waits for the lane, a moment at most: an end goes with the start that follows it, if one does.
+/// Waits until the lane is wanted, a moment at most: an end goes with the start that follows it, if one does, and what
+/// nobody waits for goes together.
 async fn linger(inner: &Inner, lane: &Lane) {
     let mut moment = std::pin::pin!(inner.clock.sleep(LINGER));
-    while !lane.has_waiting() {
+    while !lane.is_wanted() {
         // Whichever is first; a wish that nobody has any more only makes us look again.
         tokio::select! {
             () = lane.wanted.notified() => {}
@@ -195,6 +242,7 @@ async fn append(inner: &Inner, user_id: &UserId, lane: &Lane, group: Group) {
         events,
         traceparent,
         mut waiters,
+        kept,
         under_way,
     } = group;
     let subject = Subject::Session(user_id.clone());
@@ -207,12 +255,14 @@ async fn append(inner: &Inner, user_id: &UserId, lane: &Lane, group: Group) {
             Ok(Ok(_)) => {
                 lane.get_free();
                 tell(waiters, Ok(()));
+                kept.into_iter().for_each(Kept::release);
                 drop(under_way);
                 return;
             }
             Ok(Err(rejection)) => {
                 tracing::error!(error = %rejection, "the log refuses what is to be recorded about calls");
                 tell(waiters, Err(NotRecorded::NotSent));
+                kept.into_iter().for_each(Kept::release);
                 return;
             }
             Err(error) => {
@@ -221,7 +271,8 @@ async fn append(inner: &Inner, user_id: &UserId, lane: &Lane, group: Group) {
                 tell(std::mem::take(&mut waiters), Err(NotRecorded::Unanswered));
             }
         }
-        // Whichever is first: once the server has stopped, what is left is found without an end at the next start.
+        // Whichever is first: once the server has stopped, what is left is found by the next start, in the journal or
+        // without an end.
         tokio::select! {
             () = inner.clock.sleep(backoff) => {}
             () = inner.stop.cancelled() => return,

@@ -350,3 +350,83 @@ async fn a_call_that_is_given_up_is_cancelled_on_the_record() {
     };
     assert_eq!(ended.outcome, CallOutcome::Cancelled);
 }
+
+/// A desk with a journal in `folder`.
+fn journaled(folder: &tempfile::TempDir, permits: usize, failing: &[Failure]) -> Desk {
+    let mut desk = Desk::new(permits, failing);
+    let (calls, _) = CallLog::with_journal(
+        folder.path(),
+        desk.log.clone(),
+        Arc::new(SystemClock::new()),
+        Arc::new(SystemIds),
+        desk.tasks.clone(),
+        desk.stop.clone(),
+    )
+    .unwrap();
+    desk.calls = calls;
+    desk
+}
+
+fn written(folder: &tempfile::TempDir) -> String {
+    let files = std::fs::read_dir(folder.path()).unwrap();
+    files
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn with_a_journal_a_start_is_acknowledged_at_once_and_goes_to_the_log_with_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = journaled(&folder, 0, &[]);
+    for call in ["a", "b"] {
+        desk.calls.record(&id("anna"), desk.start(call)).await.unwrap();
+        assert!(
+            written(&folder).contains(&format!("\"{call}\"")),
+            "before the tool runs"
+        );
+        desk.end(call);
+    }
+    assert_eq!(
+        desk.guests.served(&id("anna")),
+        4,
+        "its account is held until then"
+    );
+    desk.log.gate.add_permits(1);
+    desk.commits_are(&["+a -a +b -b"]).await;
+    desk.guests.gone(&id("anna")).await;
+    assert_eq!(written(&folder), "");
+}
+
+#[tokio::test]
+async fn with_a_journal_starts_are_refused_too_while_the_log_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = journaled(&folder, 1, &[Failure::Lost]);
+    desk.calls.record(&id("anna"), desk.start("a")).await.unwrap();
+    soon("the log is asked", || async {
+        desk.calls.record(&id("anna"), desk.start("b")).await == Err(NotRecorded::NotSent)
+    })
+    .await;
+    desk.end("a");
+    desk.log.gate.add_permits(1_000);
+    soon("calls are taken again", || async {
+        desk.calls.record(&id("anna"), desk.start("c")).await.is_ok()
+    })
+    .await;
+    soon("everything is in the log", || async {
+        desk.commits().await.join(" ").contains("-a")
+    })
+    .await;
+    assert!(!written(&folder).contains("\"a\""));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_stays_in_the_journal_of_a_server_that_stops_without_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let desk = journaled(&folder, 1_000, &[Failure::Lost; 100]);
+    desk.calls.record(&id("anna"), desk.start("a")).await.unwrap();
+    desk.asked(1).await;
+    desk.stop.cancel();
+    desk.tasks.close();
+    desk.tasks.wait().await;
+    assert!(written(&folder).contains("\"a\""));
+}

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{
-    CallEnded, CallId, CallOutcome, Clock, Commit, CommitId, EventLog, ExpectedSeq, StreamSeq, Subject,
-    UserId,
-};
+use events::{CallId, Clock, Commit, CommitId, EventLog, ExpectedSeq, StreamSeq, Subject, UserId};
 use projections::{ProjectorHandle, Tables, UnfinishedCall};
 use tokio_util::sync::CancellationToken;
+
+use super::replay::{self, Replay};
 
 /// Pause before the log or the tables are asked again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -18,19 +17,26 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 /// Events of one commit.
 const GROUP_EVENTS_MAX: usize = 500;
 
-/// Waits until the tables have folded everything there was at the start, and closes what was left open then.
+/// What an earlier run left, and where it is to be looked for.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    // dependencies
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) tables: Tables,
+    pub(crate) projector: ProjectorHandle,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What is in the journal and not in the log.
+    pub(crate) replay: Option<Replay>,
+}
+
+/// Waits until the tables have folded everything there was at the start, brings what the journal has beyond it into the
+/// log, and closes what was left open.
 ///
 /// A gateway beside this one may have calls of that time still under way: their own ends take the place of `unknown`.
-pub(crate) async fn close_unfinished(
-    log: Arc<dyn EventLog>,
-    tables: Tables,
-    projector: ProjectorHandle,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) {
+pub(crate) async fn close_unfinished(unfinished: Unfinished, stop: CancellationToken) {
     let mut until = None;
     loop {
-        match attempt(log.as_ref(), &tables, &projector, clock.as_ref(), &mut until).await {
+        match unfinished.attempt(&mut until).await {
             Ok(0) => return,
             Ok(closed) => {
                 tracing::warn!(
@@ -43,47 +49,55 @@ pub(crate) async fn close_unfinished(
         }
         // Whichever is first; a sleep given up loses nothing.
         tokio::select! {
-            () = clock.sleep(AGAIN) => {}
+            () = unfinished.clock.sleep(AGAIN) => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
-async fn attempt(
-    log: &dyn EventLog,
-    tables: &Tables,
-    projector: &ProjectorHandle,
-    clock: &dyn Clock,
-    until: &mut Option<StreamSeq>,
-) -> Result<usize, String> {
-    let end = if let Some(end) = *until {
-        end
-    } else {
-        let state = log.state().await.map_err(|error| error.to_string())?;
-        *until.insert(state.last_seq)
-    };
-    if end > StreamSeq::ZERO {
-        let caught_up = projector.wait_for(end, CATCH_UP).await;
-        caught_up.map_err(|error| error.to_string())?;
-    }
-    let unfinished = tables.unfinished_calls(end).await;
-    let unfinished = unfinished.map_err(|error| error.to_string())?;
-    let mut by_user: BTreeMap<UserId, Vec<CallId>> = BTreeMap::new();
-    for UnfinishedCall { user_id, call_id } in unfinished {
-        by_user.entry(user_id).or_default().push(call_id);
-    }
-    let mut closed = 0;
-    for (user_id, calls) in by_user {
-        for calls in calls.chunks(GROUP_EVENTS_MAX) {
-            let commit = unknown(&user_id, calls, clock);
-            let appended = log.append(&commit, ExpectedSeq::Any).await;
-            let appended = appended.map_err(|error| error.to_string())?;
-            appended
-                .map(|_| closed += calls.len())
-                .map_err(|rejection| rejection.to_string())?;
+impl Unfinished {
+    async fn attempt(&self, until: &mut Option<StreamSeq>) -> Result<usize, String> {
+        let end = if let Some(end) = *until {
+            end
+        } else {
+            let state = self.log.state().await.map_err(|error| error.to_string())?;
+            *until.insert(state.last_seq)
+        };
+        self.folded(end).await?;
+        if let Some(replay) = &self.replay {
+            let replayed = replay.run(self.log.as_ref(), &self.tables, self.clock.as_ref());
+            if let Some(last) = replayed.await? {
+                self.folded(last).await?;
+            }
         }
+        let unfinished = self.tables.unfinished_calls(end).await;
+        let unfinished = unfinished.map_err(|error| error.to_string())?;
+        let mut by_user: BTreeMap<UserId, Vec<CallId>> = BTreeMap::new();
+        for UnfinishedCall { user_id, call_id } in unfinished {
+            by_user.entry(user_id).or_default().push(call_id);
+        }
+        let mut closed = 0;
+        for (user_id, calls) in by_user {
+            for calls in calls.chunks(GROUP_EVENTS_MAX) {
+                let commit = unknown(&user_id, calls, self.clock.as_ref());
+                let appended = self.log.append(&commit, ExpectedSeq::Any).await;
+                let appended = appended.map_err(|error| error.to_string())?;
+                appended
+                    .map(|_| closed += calls.len())
+                    .map_err(|rejection| rejection.to_string())?;
+            }
+        }
+        Ok(closed)
     }
-    Ok(closed)
+
+    /// Waits until the tables are where the log was at `end`.
+    async fn folded(&self, end: StreamSeq) -> Result<(), String> {
+        if end == StreamSeq::ZERO {
+            return Ok(());
+        }
+        let caught_up = self.projector.wait_for(end, CATCH_UP).await;
+        caught_up.map(drop).map_err(|error| error.to_string())
+    }
 }
 
 /// The commit's id follows from the calls: two gateways that start together write it once.
@@ -92,17 +106,7 @@ fn unknown(user_id: &UserId, calls: &[CallId], clock: &dyn Clock) -> Commit {
         .into_iter()
         .chain(calls.iter().map(CallId::as_str))
         .collect();
-    let ended_at = clock.now();
-    let events = calls.iter().map(|call_id| {
-        let ended = CallEnded {
-            call_id: call_id.clone(),
-            outcome: CallOutcome::Unknown,
-            fault: None,
-            duration_ms: None,
-            ended_at,
-        };
-        ended.into()
-    });
+    let events = calls.iter().map(|call_id| replay::unknown(call_id, clock));
     let subject = Subject::Session(user_id.clone());
-    Commit::new(CommitId::derived(&named), subject, ended_at, events.collect())
+    Commit::new(CommitId::derived(&named), subject, clock.now(), events.collect())
 }

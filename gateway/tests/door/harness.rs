@@ -137,7 +137,11 @@ impl House {
     /// Another door of the same house, as another process would open one: the same accounts, log, tables and secret.
     pub(crate) async fn another_door(&self, settings: GatewaySettings) -> Self {
         let clock = Arc::new(SystemClock::new());
-        let (_, handle) = Projector::new(self.log.clone(), self.tables.clone(), clock.clone());
+        let (projector, handle) = Projector::new(self.log.clone(), self.tables.clone(), clock.clone());
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let until = stop.clone();
+        // It stands by, and takes over when the first one stops.
+        tasks.spawn(async move { projector.run(until).await.unwrap() });
         let gateway = Gateway::new(
             settings,
             self.identity.clone(),
@@ -148,7 +152,6 @@ impl House {
             Arc::new(SystemIds),
         )
         .unwrap();
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         Self {
             url: serve(&gateway, &stop, &tasks).await,
             gateway,

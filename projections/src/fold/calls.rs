@@ -9,7 +9,7 @@ use crate::schema::GatewayCall;
 use crate::working_set::WorkingSet;
 
 /// What the outcome of a call that has not ended is called.
-const PENDING: &str = "pending";
+pub(crate) const PENDING: &str = "pending";
 
 pub(super) fn started(
     set: &mut WorkingSet,

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::column;
-use crate::database::{DbRow, query};
+use crate::database::{DbRow, query, query_per};
+use crate::fold::PENDING;
 use crate::tables::{Tables, TablesError};
 
 /// Differences that are named; beyond it they are only counted.
@@ -140,6 +141,29 @@ impl Tables {
             })
         };
         Ok(rows.iter().map(unfinished).collect::<Result<_, sqlx::Error>>()?)
+    }
+
+    /// Those of `calls` that have a start here, with whether they have an end. No order is promised.
+    pub async fn calls_told(&self, calls: &[CallId]) -> Result<Vec<(CallId, bool)>, TablesError> {
+        let calls: Vec<String> = calls.iter().map(CallId::to_string).collect();
+        let rows = query_per(|among| {
+            format!(
+                "-- name: calls_told
+                 SELECT id,
+                        outcome
+                 FROM gateway_calls
+                 WHERE id {}",
+                among.placeholder(1)
+            )
+        })
+        .bind(calls)
+        .fetch_all(self.readers())
+        .await?;
+        let told = |row: &DbRow| {
+            let has_ended = row.try_get::<String, _>("outcome")? != PENDING;
+            Ok((column::parsed(row, "id")?, has_ended))
+        };
+        Ok(rows.iter().map(told).collect::<Result<_, sqlx::Error>>()?)
     }
 
     /// At most `limit` calls after `after`, a place and a call there, in the order of the log.

@@ -342,6 +342,11 @@ pub(super) fn gateway_settings(
             RecordCallsKey::Hashes => RecordCalls::Hashes,
             RecordCallsKey::Arguments => RecordCalls::WithArguments,
         },
+        // Beside a child of ours the log is on this machine too, and no safer than a file there.
+        call_journal: config
+            .call_journal
+            .unwrap_or(config.nats.is_none())
+            .then(|| config.data.join("calls")),
         field_form: field_form(config),
         body_bytes_max: MCP_BODY_BYTES_MAX,
         read_your_writes: READ_YOUR_WRITES,
