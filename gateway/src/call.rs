@@ -80,6 +80,10 @@ pub struct CallContext {
     pub(crate) request: Arc<AsAsked>,
 }
 
+/// In the extensions of a request whose client can be told nothing but the answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OnlyAnswer;
+
 /// A call as its client sent it.
 #[derive(Debug, Clone)]
 pub(crate) struct AsAsked {

@@ -23,6 +23,7 @@ mod call;
 mod child;
 mod connection;
 mod credential;
+mod direct;
 mod exchange;
 mod forward;
 mod http_client;

@@ -19,7 +19,7 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 
-use super::mount::{AskError, Mount};
+use super::mount::{AskError, Asked, Mount};
 use crate::annex::Annex;
 use crate::call::Principal;
 
@@ -43,7 +43,11 @@ impl PassedThrough {
         context: &RequestContext<RoleServer>,
     ) -> Result<ServerResult, ErrorData> {
         // Resources and prompts are looked at; asking twice does nothing twice.
-        let answer = self.0.ask(request, caller, context, true).await;
+        let asked = Asked {
+            context,
+            is_plain: false,
+        };
+        let answer = self.0.ask(request, caller, asked, true).await;
         answer.map_err(|error| self.failed(&error))?
     }
 

@@ -9,23 +9,29 @@ use rmcp::service::RequestContext;
 use serde_json::Value;
 
 use super::forward::Unanswered;
-use super::mount::{AskError, Mount};
+use super::mount::{AskError, Asked, Mount};
 use super::span;
-use crate::call::CallContext;
+use crate::call::{CallContext, OnlyAnswer};
 use crate::tool::{Reply, ToolError};
 use crate::trace::SentFrom;
 
 /// Rounds in which a server may ask for more before it answers.
 const ROUNDS_MAX: usize = 10;
 
-/// Calls `own`, as the server names it.
+/// Calls `own`, as the server names it. One that `repeats_in_headers` what stands in its arguments leaves those to the
+/// library.
 pub(super) async fn through(
     mount: &Mount,
     own: &str,
+    repeats_in_headers: bool,
     context: CallContext,
     arguments: Value,
 ) -> Result<Reply, ToolError> {
     let asked = &context.request.context;
+    let put = Asked {
+        context: asked,
+        is_plain: asked.extensions.get::<OnlyAnswer>().is_some() && !repeats_in_headers,
+    };
     let mut params = context.request.params.clone();
     params.meta = None;
     params.name = own.to_owned().into();
@@ -40,7 +46,7 @@ pub(super) async fn through(
         if let Some(from) = span.traceparent() {
             request.extensions_mut().insert(SentFrom(from));
         }
-        let answer = mount.ask(request, &context.principal, asked, may_repeat).await;
+        let answer = mount.ask(request, &context.principal, put, may_repeat).await;
         span::end(&mut span, &answer);
         drop(span);
         let answer = match answer {

@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, Notify};
 use super::address::{self, AddressError, Lookup};
 use super::child::{ChildError, Children, Group};
 use super::credential::{Bearer, Credential};
+use super::direct::{Direct, Shown};
 use super::exchange::ExchangeError;
 use super::http_client::HttpClient;
 use super::relay::{Heard, Lines, Relay};
@@ -30,7 +31,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a goodbye may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 /// Requests under way at once in one session.
-const REQUESTS_MAX: usize = 256;
+pub(super) const REQUESTS_MAX: usize = 256;
 /// Characters kept of what is wrong with a server.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -81,6 +82,8 @@ pub(super) struct Connection {
     pub(super) lines: Arc<Lines>,
     /// What each request of the session shows.
     pub(super) credential: Arc<Credential>,
+    /// For calls to which only the answer can come; there is none to a child process.
+    pub(super) direct: Option<Arc<Direct>>,
     running: Mutex<Option<Shaken>>,
 }
 
@@ -125,16 +128,17 @@ impl Connection {
         credential: Arc<Credential>,
         bearer: Option<&Arc<Bearer>>,
     ) -> Result<Self, OpenError> {
-        let (service, group) = shaken.map_err(|refusal| match refusal {
+        let shaken = shaken.map_err(|refusal| match refusal {
             _ if credential.was_refused(bearer) => OpenError::Unauthorized,
             Refusal::Answered(reason) => OpenError::Handshake(reason),
             Refusal::Failed(error) => error,
         })?;
         Ok(Self {
-            peer: service.peer().clone(),
+            peer: shaken.service.peer().clone(),
             lines: relay.lines,
             credential,
-            running: Mutex::new(Some((service, group))),
+            direct: shaken.direct.clone(),
+            running: Mutex::new(Some(shaken)),
         })
     }
 
@@ -151,7 +155,10 @@ impl Connection {
 
     /// Says goodbye; a child process and what it started are gone when this returns.
     pub(super) async fn close(&self) {
-        let Some((mut service, group)) = self.running.lock().await.take() else {
+        let Some(Shaken {
+            mut service, group, ..
+        }) = self.running.lock().await.take()
+        else {
             return;
         };
         if !matches!(service.close_with_timeout(CLOSE_WITHIN).await, Ok(Some(_))) {
@@ -163,8 +170,16 @@ impl Connection {
     }
 }
 
-/// What a handshake leaves running: our side of it, and the child process where it is one.
-type Shaken = (RunningService<RoleClient, Relay>, Option<Group>);
+/// What a handshake leaves.
+#[derive(Debug)]
+struct Shaken {
+    /// Our side of the session.
+    service: RunningService<RoleClient, Relay>,
+    /// The child process, where it is one.
+    group: Option<Group>,
+    /// The direct way, where there is one.
+    direct: Option<Arc<Direct>>,
+}
 
 enum Refusal {
     /// The server answered, and said no.
@@ -200,9 +215,14 @@ async fn shake(
     match &mount.upstream {
         Upstream::Http { url } => {
             let (client, config) = http(mount, url, credential.clone())?;
+            let direct = Direct::new(client.clone(), config.uri.clone(), relay.info.clone());
             let transport = StreamableHttpClientTransport::with_client(client, config);
             let shaken = relay.serve_with_lifecycle(transport, lifecycle).await;
-            Ok((shaken.map_err(|error| refusal(&error, ""))?, None))
+            Ok(Shaken {
+                service: shaken.map_err(|error| refusal(&error, ""))?,
+                group: None,
+                direct: Some(Arc::new(direct)),
+            })
         }
         Upstream::Stdio { command, environment } => {
             let (group, stdout, stdin) = children.start(command, environment).await?;
@@ -211,7 +231,11 @@ async fn shake(
             let shaken = relay.serve_with_lifecycle(transport, lifecycle).await;
             let service = shaken.map_err(|error| refusal(&error, &group.complaint()))?;
             group.is_well();
-            Ok((service, Some(group)))
+            Ok(Shaken {
+                service,
+                group: Some(group),
+                direct: None,
+            })
         }
     }
 }
@@ -235,6 +259,7 @@ fn http(
         http,
         bytes_max: mount.response_bytes_max,
         credential,
+        shown: Arc::new(Shown::default()),
     };
     let config = StreamableHttpClientTransportConfig::with_uri(endpoint.as_str())
         .max_concurrent_requests(REQUESTS_MAX)

@@ -134,7 +134,7 @@ impl Connection {
     }
 
     /// What the server is told about the request, beside the request.
-    fn meta(&self, asked: &RequestMetaObject) -> RequestMetaObject {
+    pub(super) fn meta(&self, asked: &RequestMetaObject) -> RequestMetaObject {
         let is_modern = self.is_modern();
         let mut meta = asked.clone();
         meta.retain(|key, _| {

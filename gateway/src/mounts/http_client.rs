@@ -11,7 +11,8 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::{RequestBuilder, Response};
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, GetMeta as _, ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, GetMeta as _, RequestMetaObject,
+    ServerJsonRpcMessage,
 };
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
@@ -19,13 +20,17 @@ use rmcp::transport::streamable_http_client::{
 use sse_stream::{Sse, SseStream};
 
 use super::credential::{Bearer, Credential};
+use super::direct::Shown;
 use crate::trace;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 const SESSION: &str = "mcp-session-id";
 
-type Failure = StreamableHttpError<reqwest::Error>;
+/// Why a message did not get there and back.
+pub(super) type Failure = StreamableHttpError<reqwest::Error>;
+/// A stream of events.
+pub(super) type Events = BoxStream<'static, Result<Sse, SseError>>;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -35,6 +40,23 @@ pub(super) struct HttpClient {
     pub(super) bytes_max: usize,
     /// What each request shows.
     pub(super) credential: Arc<Credential>,
+    /// What the last message said of its session.
+    pub(super) shown: Arc<Shown>,
+}
+
+/// What a server answered to a request.
+pub(super) enum Answered {
+    /// That it does not know the session.
+    NoSession,
+    /// A message, or what should be one.
+    Json {
+        /// The whole body.
+        body: Vec<u8>,
+        /// What the HTTP status says.
+        is_success: bool,
+    },
+    /// A stream that brings the answer.
+    Events(Events),
 }
 
 /// A message from the server was too long.
@@ -78,6 +100,42 @@ impl HttpClient {
         Ok(response)
     }
 
+    /// Sends a request that is `body` already, and gives what comes back as it is.
+    pub(super) async fn ask(
+        &self,
+        url: &str,
+        body: Vec<u8>,
+        session: Option<Arc<str>>,
+        headers: HashMap<HeaderName, HeaderValue>,
+        bearer: Option<Arc<Bearer>>,
+        meta: Option<&RequestMetaObject>,
+    ) -> Result<Answered, Failure> {
+        let is_in_session = session.is_some();
+        let mut request = self.http.post(url).header(CONTENT_TYPE, JSON).body(body);
+        for (name, value) in meta.into_iter().flat_map(trace::headers) {
+            request = request.header(name, value);
+        }
+        let response = self.send(request, session, headers, bearer).await?;
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND && is_in_session {
+            return Ok(Answered::NoSession);
+        }
+        if status.is_success() && kind(&response).starts_with(EVENTS) {
+            return Ok(Answered::Events(self.events(response)));
+        }
+        let is_json = kind(&response).starts_with(JSON);
+        let body = self.body(response).await?;
+        if !is_json || is_auth_failure(status) {
+            return Err(unexpected(format!(
+                "it answered HTTP {status} without a JSON-RPC message"
+            )));
+        }
+        Ok(Answered::Json {
+            body,
+            is_success: status.is_success(),
+        })
+    }
+
     /// What is shown with `message`: its own, or what the session shows now.
     fn bearer_of(&self, message: &ClientJsonRpcMessage) -> Option<Arc<Bearer>> {
         let own = match message {
@@ -103,7 +161,7 @@ impl HttpClient {
         Ok(body)
     }
 
-    fn events(&self, response: Response) -> BoxStream<'static, Result<Sse, SseError>> {
+    fn events(&self, response: Response) -> Events {
         let mut limit = EventLimit::new(self.bytes_max);
         let mut has_failed = false;
         let chunks = response.bytes_stream().map(move |chunk| {
@@ -146,6 +204,7 @@ impl StreamableHttpClient for HttpClient {
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let is_in_session = session.is_some();
+        self.shown.see(session.as_ref(), &headers);
         let mut request = self.http.post(uri.as_ref()).json(&message);
         if let ClientJsonRpcMessage::Request(message) = &message {
             // The server's own middleware reads headers, and what it hands on to reads the message.
@@ -224,7 +283,7 @@ impl StreamableHttpClient for HttpClient {
         last_event: Option<String>,
         _: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Failure> {
+    ) -> Result<Events, Failure> {
         let mut request = self.http.get(uri.as_ref());
         if let Some(last_event) = last_event {
             request = request.header("last-event-id", last_event);

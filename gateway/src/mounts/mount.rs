@@ -99,6 +99,14 @@ impl Session {
     }
 }
 
+/// The request of a client that is put to the server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) context: &'a RequestContext<RoleServer>,
+    /// Whether it is a call of which its client can be told nothing but the answer.
+    pub(super) is_plain: bool,
+}
+
 /// How a mounted server is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MountSnapshot {
@@ -469,7 +477,7 @@ impl Mount {
         &self,
         request: ClientRequest,
         principal: &Principal,
-        asked: &RequestContext<RoleServer>,
+        asked: Asked<'_>,
         may_repeat: bool,
     ) -> Result<Answer, AskError> {
         self.admit()?;
@@ -493,7 +501,7 @@ impl Mount {
         &self,
         request: ClientRequest,
         principal: &Principal,
-        asked: Option<&RequestContext<RoleServer>>,
+        asked: Option<Asked<'_>>,
     ) -> Result<Answer, AskError> {
         let is_refused = |answered: &_| matches!(answered, Err(AskError::Open(OpenError::Unauthorized)));
         let mut answered = self.put(request.clone(), principal, asked).await;
@@ -508,18 +516,30 @@ impl Mount {
         &self,
         request: ClientRequest,
         principal: &Principal,
-        asked: Option<&RequestContext<RoleServer>>,
+        asked: Option<Asked<'_>>,
     ) -> Result<Answer, AskError> {
         let session = self.session(Some(principal)).await?;
-        let request = session.shown_with(request);
         let (connection, deadline, clock) = (
             &session.in_use.connection,
             self.settings.deadline,
             self.clock.as_ref(),
         );
-        let answered = match asked {
-            Some(asked) => Box::pin(connection.forward(request, asked, deadline, clock)).await,
-            None => connection.ask(request, deadline, clock).await,
+        let directly = match (&request, asked) {
+            (ClientRequest::CallToolRequest(call), Some(asked)) if asked.is_plain => {
+                let shown = session.exchanged.clone();
+                connection
+                    .call_directly(&call.params, asked.context, shown, deadline, clock)
+                    .await
+            }
+            _ => None,
+        };
+        let answered = match (directly, asked) {
+            (Some(answered), _) => answered,
+            (None, Some(asked)) => {
+                let request = session.shown_with(request);
+                Box::pin(connection.forward(request, asked.context, deadline, clock)).await
+            }
+            (None, None) => connection.ask(session.shown_with(request), deadline, clock).await,
         };
         if answered.is_err() && session.was_refused() {
             self.forget(Some(principal), &session).await;

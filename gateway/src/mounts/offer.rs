@@ -63,9 +63,11 @@ fn registered(mount: &Arc<Mount>, tool: &Tool) -> Result<Registered, String> {
         encrypted: None,
     };
     let carrier = mount.clone();
+    let repeats_in_headers =
+        serde_json::to_string(&tool.input_schema).map_or(true, |schema| schema.contains("x-mcp-header"));
     let handler: Handler = Arc::new(move |context, arguments| {
         let (mount, own) = (carrier.clone(), own.clone());
-        async move { call::through(&mount, &own, context, arguments).await }.boxed()
+        async move { call::through(&mount, &own, repeats_in_headers, context, arguments).await }.boxed()
     });
     let asked = mount.clone();
     let spec = ToolSpec::mounted(about, tool.input_schema.as_ref().clone(), handler)

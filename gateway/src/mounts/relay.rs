@@ -114,6 +114,41 @@ impl Lines {
         let table = self.table();
         table.by_request.get(table.by_progress.get(token)?).cloned()
     }
+
+    /// Takes a notification of the server to whom it concerns.
+    pub(super) async fn hear(&self, notification: ServerNotification) {
+        let change = match &notification {
+            ServerNotification::ProgressNotification(progress) => {
+                // Progress of nothing is of interest to nobody.
+                let line = self.line_of_progress(&progress.params.progress_token).await;
+                pass(line, notification);
+                return;
+            }
+            ServerNotification::LoggingMessageNotification(_) => {
+                pass(self.line_of(None).await, notification);
+                return;
+            }
+            ServerNotification::ToolListChangedNotification(_) => {
+                self.tools_changed.notify_one();
+                return;
+            }
+            ServerNotification::ResourceUpdatedNotification(updated) => {
+                Change::Resource(updated.params.uri.clone())
+            }
+            ServerNotification::ResourceListChangedNotification(_) => Change::Resources,
+            ServerNotification::PromptListChangedNotification(_) => Change::Prompts,
+            _ => return,
+        };
+        if let Some(heard) = &self.heard {
+            heard.tell(change);
+        }
+    }
+}
+
+/// The answer to whatever a server asks where there is no client that could be asked.
+pub(super) fn nobody() -> ErrorData {
+    let reason = "there is no client that could answer this";
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, reason, None)
 }
 
 /// A client that does not keep up misses messages, and never the answer.
@@ -154,10 +189,6 @@ impl Service<RoleClient> for Relay {
         if matches!(request, ServerRequest::PingRequest(_)) {
             return Ok(ClientResult::empty(()));
         }
-        let nobody = || {
-            let reason = "there is no client that could answer this";
-            ErrorData::new(ErrorCode::METHOD_NOT_FOUND, reason, None)
-        };
         let line = self
             .lines
             .line_of(context.extensions.get::<InboundStreamOrigin>());
@@ -177,31 +208,7 @@ impl Service<RoleClient> for Relay {
         notification: ServerNotification,
         _: NotificationContext<RoleClient>,
     ) -> Result<(), ErrorData> {
-        let change = match &notification {
-            ServerNotification::ProgressNotification(progress) => {
-                // Progress of nothing is of interest to nobody.
-                let line = self.lines.line_of_progress(&progress.params.progress_token).await;
-                pass(line, notification);
-                return Ok(());
-            }
-            ServerNotification::LoggingMessageNotification(_) => {
-                pass(self.lines.line_of(None).await, notification);
-                return Ok(());
-            }
-            ServerNotification::ToolListChangedNotification(_) => {
-                self.lines.tools_changed.notify_one();
-                return Ok(());
-            }
-            ServerNotification::ResourceUpdatedNotification(updated) => {
-                Change::Resource(updated.params.uri.clone())
-            }
-            ServerNotification::ResourceListChangedNotification(_) => Change::Resources,
-            ServerNotification::PromptListChangedNotification(_) => Change::Prompts,
-            _ => return Ok(()),
-        };
-        if let Some(heard) = &self.lines.heard {
-            heard.tell(change);
-        }
+        self.lines.hear(notification).await;
         Ok(())
     }
 

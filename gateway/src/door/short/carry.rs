@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::body::{as_is, called, failed, message};
 use super::{Answer, Asked};
-use crate::call::Principal;
+use crate::call::{OnlyAnswer, Principal};
 use crate::door::sse;
 use crate::gateway::Inner;
 use crate::sessions::Session;
@@ -47,6 +47,7 @@ pub(super) async fn call(
     let mut context = RequestContext::new(id.clone(), inner.nobody.clone());
     context.ct = gone.clone();
     context.meta = params.meta.take().unwrap_or_default();
+    context.extensions.insert(OnlyAnswer);
     let work = {
         let (inner, id, session, gone) = (inner.clone(), id.clone(), session.clone(), gone.clone());
         async move {

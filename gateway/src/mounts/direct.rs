@@ -1,0 +1,356 @@
+//! A call to a mounted HTTP server on whose way nothing but its answer can reach the client: one request, one answer,
+//! without a pass through the library's client.
+//!
+//! The session is the library's: it shakes hands, opens it anew when the server has lost it, and hears what comes
+//! outside of calls. What a request needs to know of the session is what the library's own last one showed.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use events::Clock;
+use futures::StreamExt as _;
+use http::{HeaderName, HeaderValue};
+use rmcp::RoleServer;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, CancelledNotification, CancelledNotificationParam, ClientConfig,
+    ClientJsonRpcMessage, ClientNotification, ErrorData, NumberOrString, RequestId, RequestMetaObject,
+    ServerJsonRpcMessage, ServerRequest, ServerResult,
+};
+use rmcp::service::RequestContext;
+use rmcp::transport::streamable_http_client::StreamableHttpClient as _;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+
+use super::connection::{Connection, REQUESTS_MAX};
+use super::credential::Bearer;
+use super::forward::{Answer, Unanswered};
+use super::http_client::{Answered, Events, Failure, HttpClient};
+use super::relay::{Lines, nobody};
+
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+const CALL: &str = "tools/call";
+/// How often a stream that broke off is taken up again.
+const RESUMES_MAX: usize = 8;
+/// Pause before that.
+const RESUME_AFTER: Duration = Duration::from_millis(500);
+
+/// What the library's client showed of its session, the last time it sent something.
+#[derive(Debug, Default)]
+pub(super) struct Shown(Mutex<Known>);
+
+#[derive(Debug, Default, Clone)]
+struct Known {
+    session: Option<Arc<str>>,
+    version: Option<HeaderValue>,
+}
+
+impl Known {
+    fn headers(&self) -> HashMap<HeaderName, HeaderValue> {
+        let version = self.version.iter();
+        version.map(|version| (VERSION, version.clone())).collect()
+    }
+}
+
+impl Shown {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A message goes out in `session` with `headers`.
+    pub(super) fn see(&self, session: Option<&Arc<str>>, headers: &HashMap<HeaderName, HeaderValue>) {
+        let mut known = self.known();
+        known.session = session.cloned();
+        known.version = headers.get(&VERSION).cloned();
+    }
+}
+
+/// The direct way to one server, in one session.
+#[derive(Debug)]
+pub(super) struct Direct {
+    client: HttpClient,
+    url: Arc<str>,
+    info: ClientConfig,
+    next: AtomicU64,
+    room: Semaphore,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    jsonrpc: &'static str,
+    id: &'a RequestId,
+    method: &'static str,
+    params: &'a CallToolRequestParams,
+}
+
+impl Direct {
+    pub(super) fn new(client: HttpClient, url: Arc<str>, info: ClientConfig) -> Self {
+        Self {
+            client,
+            url,
+            info,
+            next: AtomicU64::new(0),
+            room: Semaphore::new(REQUESTS_MAX),
+        }
+    }
+
+    /// The answer; none when the server does not know the session (any more), and has not looked at the request.
+    async fn call(
+        &self,
+        params: &CallToolRequestParams,
+        id: &RequestId,
+        known: &Known,
+        bearer: Option<Arc<Bearer>>,
+        lines: &Lines,
+        clock: &dyn Clock,
+    ) -> Result<Option<Answer>, Unanswered> {
+        let request = Request {
+            jsonrpc: "2.0",
+            id,
+            method: CALL,
+            params,
+        };
+        let body = serde_json::to_vec(&request).map_err(|_| Unanswered::Nonsense)?;
+        let mut headers = known.headers();
+        if params
+            .meta
+            .as_ref()
+            .is_some_and(|meta| meta.protocol_version().is_some())
+        {
+            headers.insert(METHOD, HeaderValue::from_static(CALL));
+            if let Ok(name) = HeaderValue::from_str(&params.name) {
+                headers.insert(NAME, name);
+            }
+        }
+        let meta = params.meta.as_ref();
+        let answered = self
+            .client
+            .ask(&self.url, body, known.session.clone(), headers, bearer, meta);
+        match answered.await? {
+            Answered::NoSession => Ok(None),
+            Answered::Json { body, is_success } => answer(&body, is_success).map(Some),
+            Answered::Events(events) => self.hear(events, id, known, lines, clock).await.map(Some),
+        }
+    }
+
+    /// The answer among the events of its stream, which is taken up again where it breaks off.
+    async fn hear(
+        &self,
+        mut events: Events,
+        id: &RequestId,
+        known: &Known,
+        lines: &Lines,
+        clock: &dyn Clock,
+    ) -> Result<Answer, Unanswered> {
+        let (mut last, mut pause) = (None, RESUME_AFTER);
+        for _ in 0..RESUMES_MAX {
+            while let Some(event) = events.next().await {
+                // A stream that breaks off says nothing of what it was to bring.
+                let Ok(event) = event else { break };
+                last = event.id.or(last);
+                pause = event.retry.map_or(pause, Duration::from_millis);
+                let Some(data) = event.data.filter(|data| !data.is_empty()) else {
+                    continue;
+                };
+                if let Some(answer) = self.heard(&data, id, known, lines).await? {
+                    return Ok(answer);
+                }
+            }
+            let (Some(last), Some(session)) = (&last, &known.session) else {
+                break;
+            };
+            clock.sleep(pause).await;
+            let (url, session) = (self.url.clone(), Some(session.clone()));
+            let resumed = self
+                .client
+                .get_stream(url, session, Some(last.clone()), None, known.headers());
+            events = resumed.await?;
+        }
+        Err(Unanswered::Lost("the stream ended without an answer".to_owned()))
+    }
+
+    /// What one message of the stream says; the answer, if it is that.
+    async fn heard(
+        &self,
+        data: &str,
+        id: &RequestId,
+        known: &Known,
+        lines: &Lines,
+    ) -> Result<Option<Answer>, Unanswered> {
+        let head: Head<'_> = read(data)?;
+        if head.method.is_none() {
+            return answer_to(id, &head).map(Some);
+        }
+        match read(data)? {
+            ServerJsonRpcMessage::Notification(told) => lines.hear(told.notification).await,
+            ServerJsonRpcMessage::Request(asked) => {
+                // The client said that it cannot be asked anything, and so did we in its name.
+                let answer = match asked.request {
+                    ServerRequest::PingRequest(_) => {
+                        ClientJsonRpcMessage::response(rmcp::model::ClientResult::empty(()), asked.id)
+                    }
+                    _ => ClientJsonRpcMessage::error(nobody(), Some(asked.id)),
+                };
+                self.say(answer, known).await;
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Tells the server something to which there is no answer.
+    async fn say(&self, message: ClientJsonRpcMessage, known: &Known) {
+        let (url, session) = (self.url.clone(), known.session.clone());
+        let said = self
+            .client
+            .post_message(url, message, session, None, known.headers());
+        if let Err(error) = said.await {
+            tracing::debug!(%error, "a mounted server did not take a message");
+        }
+    }
+}
+
+/// The members of a message by which it is told what it is.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<ErrorData>,
+}
+
+/// What a result may say of itself.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow, rename = "resultType", default)]
+    result_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    task: Option<&'a RawValue>,
+}
+
+/// The answer in a body that is nothing else. One that was refused before it was read may not name its request.
+fn answer(body: &[u8], is_success: bool) -> Result<Answer, Unanswered> {
+    let head: Head<'_> = read(std::str::from_utf8(body).map_err(|_| Unanswered::Nonsense)?)?;
+    match head.error {
+        None if !is_success => Err(Unanswered::Nonsense),
+        _ => settled(&head),
+    }
+}
+
+fn answer_to(id: &RequestId, head: &Head<'_>) -> Result<Answer, Unanswered> {
+    let named = head.id.map(|id| serde_json::from_str::<RequestId>(id.get()));
+    match named {
+        Some(Ok(named)) if named == *id => settled(head),
+        _ => Err(Unanswered::Nonsense),
+    }
+}
+
+fn settled(head: &Head<'_>) -> Result<Answer, Unanswered> {
+    if let Some(error) = &head.error {
+        return Ok(Err(error.clone()));
+    }
+    let result = head.result.ok_or(Unanswered::Nonsense)?.get();
+    let kind: Kind<'_> = read(result)?;
+    let is_complete = kind.result_type.is_none_or(|kind| kind.get() == "\"complete\"");
+    if is_complete && kind.task.is_none() {
+        let result: CallToolResult = read(result)?;
+        return Ok(Ok(ServerResult::CallToolResult(result)));
+    }
+    Ok(Ok(read(result)?))
+}
+
+/// What the reader finds wrong may be words of the answer, and those are in no log.
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unanswered> {
+    serde_json::from_str(text).map_err(|_| Unanswered::Nonsense)
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Lost(events::capped(&failure.to_string(), 300))
+    }
+}
+
+impl Connection {
+    /// Puts a call to the server the direct way, where there is one; gives the call back where there is none.
+    ///
+    /// For calls of which the client can be told nothing but the answer.
+    pub(super) async fn call_directly(
+        &self,
+        params: &CallToolRequestParams,
+        asked: &RequestContext<RoleServer>,
+        exchanged: Option<Arc<Bearer>>,
+        within: Duration,
+        clock: &dyn Clock,
+    ) -> Option<Result<Answer, Unanswered>> {
+        let direct = self.direct.as_ref()?;
+        let known = direct.client.shown.known().clone();
+        let id: RequestId = {
+            let number = direct.next.fetch_add(1, Ordering::Relaxed);
+            NumberOrString::String(format!("direct-{number}").into())
+        };
+        let mut params = params.clone();
+        params.meta = self
+            .direct_meta(direct, &asked.meta)
+            .filter(|meta| !meta.is_empty());
+        let bearer = exchanged.or_else(|| self.credential.now());
+        let mut on_drop = CancelOnDrop {
+            direct,
+            known: &known,
+            request: Some(id.clone()),
+        };
+        let answered = tokio::select! {
+            answered = async {
+                let _room = direct.room.acquire().await;
+                direct.call(&params, &id, &known, bearer, &self.lines, clock).await
+            } => answered,
+            // Whichever is first: the server is told that the answer is not wanted any more.
+            () = clock.sleep(within) => return Some(Err(Unanswered::TooSlow { within, was_alive: false })),
+            () = asked.ct.cancelled() => return Some(Err(Unanswered::Cancelled)),
+        };
+        on_drop.request = None;
+        answered.transpose()
+    }
+
+    /// What the server is told about a call, beside the call.
+    fn direct_meta(&self, direct: &Direct, asked: &RequestMetaObject) -> Option<RequestMetaObject> {
+        let mut meta = self.meta(asked);
+        if self.is_modern() {
+            meta.set_protocol_version(self.peer.peer_info()?.protocol_version.clone());
+            meta.set_client_info(direct.info.client_info.clone());
+            meta.set_client_capabilities(direct.info.capabilities.clone());
+        }
+        Some(meta)
+    }
+}
+
+/// Tells a server with sessions that an answer is not wanted any more, when whoever waited has gone. One without is told
+/// by the end of the connection.
+struct CancelOnDrop<'a> {
+    direct: &'a Arc<Direct>,
+    known: &'a Known,
+    request: Option<RequestId>,
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        let Some(request) = self.request.take().filter(|_| self.known.session.is_some()) else {
+            return;
+        };
+        let params = CancelledNotificationParam::new(Some(request), None);
+        let notification = ClientNotification::from(CancelledNotification::new(params));
+        let (direct, known) = (self.direct.clone(), self.known.clone());
+        // Nobody waits for it: the request's own limits end it.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let message = ClientJsonRpcMessage::notification(notification);
+            drop(runtime.spawn(async move { direct.say(message, &known).await }));
+        }
+    }
+}
