@@ -4,9 +4,13 @@
 //! there is no second lookup in which it could stand for something else.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::{Context, Poll};
 
+use futures::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower_service::Service;
 
 /// Why an address is not connected to.
 #[derive(Debug, thiserror::Error)]
@@ -63,15 +67,32 @@ pub(super) struct Lookup {
     pub(super) allow_private: bool,
 }
 
+impl Lookup {
+    async fn look_up(self, host: String) -> std::io::Result<std::vec::IntoIter<SocketAddr>> {
+        let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+        let checked = check(host, found, self.allow_private).map_err(std::io::Error::other)?;
+        Ok(checked.into_iter())
+    }
+}
+
 impl Resolve for Lookup {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
-        Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            let checked = check(host, found, allow_private)?;
-            Ok(Box::new(checked.into_iter()) as Addrs)
-        })
+        let found = self.look_up(name.as_str().to_owned());
+        Box::pin(async move { Ok(Box::new(found.await?) as Addrs) })
+    }
+}
+
+impl Service<dns::Name> for Lookup {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = BoxFuture<'static, std::io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: dns::Name) -> Self::Future {
+        Box::pin(self.look_up(name.as_str().to_owned()))
     }
 }
 

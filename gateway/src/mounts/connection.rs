@@ -1,7 +1,7 @@
 //! One session with a mounted server, over HTTP or with a child process, in whichever era both speak.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use events::Clock;
@@ -20,14 +20,12 @@ use super::child::{ChildError, Children, Group};
 use super::credential::{Bearer, Credential};
 use super::direct::{Direct, Shown};
 use super::exchange::ExchangeError;
-use super::http_client::HttpClient;
+use super::http_client::{HttpClient, Web};
 use super::relay::{Heard, Lines, Relay};
 use super::settings::{MountSettings, Upstream};
 
 /// How long a handshake may take.
 const OPEN_WITHIN: Duration = Duration::from_secs(20);
-/// How long a connection may take to be made.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a goodbye may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 /// Requests under way at once in one session.
@@ -93,7 +91,7 @@ impl Connection {
         mount: &MountSettings,
         whom: &OnBehalf,
         bearer: Option<Arc<Bearer>>,
-        children: &Arc<Children>,
+        reach: (&OnceLock<Web>, &Arc<Children>),
         tools_changed: Arc<Notify>,
         clock: &dyn Clock,
     ) -> Result<Self, OpenError> {
@@ -110,7 +108,7 @@ impl Connection {
         };
         if whom.is_in_session {
             let initialize = ClientLifecycleMode::Initialize;
-            let shaking = shake(mount, relay.clone(), initialize, &credential, children);
+            let shaking = shake(mount, relay.clone(), initialize, &credential, reach);
             let shaken = within(clock, shaking).await;
             match shaken {
                 // A server of the later era alone says so in an answer; anything else is the end.
@@ -118,7 +116,7 @@ impl Connection {
                 other => return Self::settle(other, relay, credential, bearer.as_ref()),
             }
         }
-        let shaken = within(clock, shake(mount, relay.clone(), both, &credential, children)).await;
+        let shaken = within(clock, shake(mount, relay.clone(), both, &credential, reach)).await;
         Self::settle(shaken, relay, credential, bearer.as_ref())
     }
 
@@ -210,18 +208,18 @@ async fn shake(
     relay: Relay,
     lifecycle: ClientLifecycleMode,
     credential: &Arc<Credential>,
-    children: &Arc<Children>,
+    (web, children): (&OnceLock<Web>, &Arc<Children>),
 ) -> Result<Shaken, Refusal> {
     match &mount.upstream {
         Upstream::Http { url } => {
-            let (client, config) = http(mount, url, credential.clone())?;
-            let direct = Direct::new(client.clone(), config.uri.clone(), relay.info.clone());
+            let (client, config) = http(mount, web, url, credential.clone())?;
+            let direct = Direct::try_new(client.clone(), config.uri.clone(), relay.info.clone());
             let transport = StreamableHttpClientTransport::with_client(client, config);
             let shaken = relay.serve_with_lifecycle(transport, lifecycle).await;
             Ok(Shaken {
                 service: shaken.map_err(|error| refusal(&error, ""))?,
                 group: None,
-                direct: Some(Arc::new(direct)),
+                direct: direct.map(Arc::new),
             })
         }
         Upstream::Stdio { command, environment } => {
@@ -242,21 +240,21 @@ async fn shake(
 
 fn http(
     mount: &MountSettings,
+    web: &OnceLock<Web>,
     url: &str,
     credential: Arc<Credential>,
 ) -> Result<(HttpClient, StreamableHttpClientTransportConfig), OpenError> {
     let allow_private = mount.allow_private_addresses;
     let endpoint = address::endpoint(url, allow_private)?;
-    let http = reqwest::Client::builder()
-        .dns_resolver(Arc::new(Lookup { allow_private }))
-        .redirect(reqwest::redirect::Policy::none())
-        // A proxy would look the name up itself.
-        .no_proxy()
-        .connect_timeout(CONNECT_WITHIN)
-        .build()
-        .map_err(|error| OpenError::Handshake(error.to_string()))?;
+    let web = if let Some(web) = web.get() {
+        web
+    } else {
+        let made = Web::try_new(Lookup { allow_private });
+        let made = made.map_err(|error| OpenError::Handshake(error.to_string()))?;
+        web.get_or_init(|| made)
+    };
     let client = HttpClient {
-        http,
+        web: web.clone(),
         bytes_max: mount.response_bytes_max,
         credential,
         shown: Arc::new(Shown::default()),

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use events::Clock;
 use futures::StreamExt as _;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, CancelledNotification, CancelledNotificationParam, ClientConfig,
-    ClientJsonRpcMessage, ClientNotification, ErrorData, NumberOrString, RequestId, RequestMetaObject,
-    ServerJsonRpcMessage, ServerRequest, ServerResult,
+    ClientJsonRpcMessage, ClientNotification, ErrorData, JsonObject, NumberOrString, RequestId,
+    RequestMetaObject, ServerJsonRpcMessage, ServerRequest, ServerResult,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_client::StreamableHttpClient as _;
@@ -27,13 +27,16 @@ use tokio::sync::Semaphore;
 use super::connection::{Connection, REQUESTS_MAX};
 use super::credential::Bearer;
 use super::forward::{Answer, Unanswered};
-use super::http_client::{Answered, Events, Failure, HttpClient};
+use super::http_client::{Answered, Events, Failure, HttpClient, Place, SESSION};
 use super::relay::{Lines, nobody};
+use crate::trace;
 
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const CALL: &str = "tools/call";
+/// Headers of most requests.
+const HEADERS_USUAL: usize = 12;
 /// How often a stream that broke off is taken up again.
 const RESUMES_MAX: usize = 8;
 /// Pause before that.
@@ -74,6 +77,7 @@ impl Shown {
 pub(super) struct Direct {
     client: HttpClient,
     url: Arc<str>,
+    place: Place,
     info: ClientConfig,
     next: AtomicU64,
     room: Semaphore,
@@ -84,122 +88,29 @@ struct Request<'a> {
     jsonrpc: &'static str,
     id: &'a RequestId,
     method: &'static str,
-    params: &'a CallToolRequestParams,
+    params: Params<'a>,
+}
+
+#[derive(Serialize)]
+struct Params<'a> {
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a RequestMetaObject>,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<&'a JsonObject>,
 }
 
 impl Direct {
-    pub(super) fn new(client: HttpClient, url: Arc<str>, info: ClientConfig) -> Self {
-        Self {
+    /// To the endpoint at `url`; none where that cannot be one.
+    pub(super) fn try_new(client: HttpClient, url: Arc<str>, info: ClientConfig) -> Option<Self> {
+        Some(Self {
             client,
+            place: Place::try_new(&url)?,
             url,
             info,
             next: AtomicU64::new(0),
             room: Semaphore::new(REQUESTS_MAX),
-        }
-    }
-
-    /// The answer; none when the server does not know the session (any more), and has not looked at the request.
-    async fn call(
-        &self,
-        params: &CallToolRequestParams,
-        id: &RequestId,
-        known: &Known,
-        bearer: Option<Arc<Bearer>>,
-        lines: &Lines,
-        clock: &dyn Clock,
-    ) -> Result<Option<Answer>, Unanswered> {
-        let request = Request {
-            jsonrpc: "2.0",
-            id,
-            method: CALL,
-            params,
-        };
-        let body = serde_json::to_vec(&request).map_err(|_| Unanswered::Nonsense)?;
-        let mut headers = known.headers();
-        if params
-            .meta
-            .as_ref()
-            .is_some_and(|meta| meta.protocol_version().is_some())
-        {
-            headers.insert(METHOD, HeaderValue::from_static(CALL));
-            if let Ok(name) = HeaderValue::from_str(&params.name) {
-                headers.insert(NAME, name);
-            }
-        }
-        let meta = params.meta.as_ref();
-        let answered = self
-            .client
-            .ask(&self.url, body, known.session.clone(), headers, bearer, meta);
-        match answered.await? {
-            Answered::NoSession => Ok(None),
-            Answered::Json { body, is_success } => answer(&body, is_success).map(Some),
-            Answered::Events(events) => self.hear(events, id, known, lines, clock).await.map(Some),
-        }
-    }
-
-    /// The answer among the events of its stream, which is taken up again where it breaks off.
-    async fn hear(
-        &self,
-        mut events: Events,
-        id: &RequestId,
-        known: &Known,
-        lines: &Lines,
-        clock: &dyn Clock,
-    ) -> Result<Answer, Unanswered> {
-        let (mut last, mut pause) = (None, RESUME_AFTER);
-        for _ in 0..RESUMES_MAX {
-            while let Some(event) = events.next().await {
-                // A stream that breaks off says nothing of what it was to bring.
-                let Ok(event) = event else { break };
-                last = event.id.or(last);
-                pause = event.retry.map_or(pause, Duration::from_millis);
-                let Some(data) = event.data.filter(|data| !data.is_empty()) else {
-                    continue;
-                };
-                if let Some(answer) = self.heard(&data, id, known, lines).await? {
-                    return Ok(answer);
-                }
-            }
-            let (Some(last), Some(session)) = (&last, &known.session) else {
-                break;
-            };
-            clock.sleep(pause).await;
-            let (url, session) = (self.url.clone(), Some(session.clone()));
-            let resumed = self
-                .client
-                .get_stream(url, session, Some(last.clone()), None, known.headers());
-            events = resumed.await?;
-        }
-        Err(Unanswered::Lost("the stream ended without an answer".to_owned()))
-    }
-
-    /// What one message of the stream says; the answer, if it is that.
-    async fn heard(
-        &self,
-        data: &str,
-        id: &RequestId,
-        known: &Known,
-        lines: &Lines,
-    ) -> Result<Option<Answer>, Unanswered> {
-        let head: Head<'_> = read(data)?;
-        if head.method.is_none() {
-            return answer_to(id, &head).map(Some);
-        }
-        match read(data)? {
-            ServerJsonRpcMessage::Notification(told) => lines.hear(told.notification).await,
-            ServerJsonRpcMessage::Request(asked) => {
-                // The client said that it cannot be asked anything, and so did we in its name.
-                let answer = match asked.request {
-                    ServerRequest::PingRequest(_) => {
-                        ClientJsonRpcMessage::response(rmcp::model::ClientResult::empty(()), asked.id)
-                    }
-                    _ => ClientJsonRpcMessage::error(nobody(), Some(asked.id)),
-                };
-                self.say(answer, known).await;
-            }
-            _ => {}
-        }
-        Ok(None)
+        })
     }
 
     /// Tells the server something to which there is no answer.
@@ -211,6 +122,108 @@ impl Direct {
         if let Err(error) = said.await {
             tracing::debug!(%error, "a mounted server did not take a message");
         }
+    }
+}
+
+/// One call on its way.
+struct OneCall<'a> {
+    direct: &'a Direct,
+    id: RequestId,
+    known: Known,
+    lines: &'a Lines,
+    clock: &'a dyn Clock,
+}
+
+impl OneCall<'_> {
+    /// The answer; none when the server does not know the session (any more), and has not looked at the request.
+    async fn put(
+        &self,
+        params: &CallToolRequestParams,
+        meta: &RequestMetaObject,
+        bearer: Option<Arc<Bearer>>,
+    ) -> Result<Option<Answer>, Unanswered> {
+        let request = Request {
+            jsonrpc: "2.0",
+            id: &self.id,
+            method: CALL,
+            params: Params {
+                meta: Some(meta).filter(|meta| !meta.is_empty()),
+                name: &params.name,
+                arguments: params.arguments.as_ref(),
+            },
+        };
+        let body = serde_json::to_vec(&request).map_err(|_| Unanswered::Nonsense)?;
+        let mut headers = HeaderMap::with_capacity(HEADERS_USUAL);
+        headers.extend(self.known.headers());
+        if let Some(session) = &self.known.session
+            && let Ok(session) = HeaderValue::from_str(session)
+        {
+            headers.insert(SESSION, session);
+        }
+        if meta.protocol_version().is_some() {
+            headers.insert(METHOD, HeaderValue::from_static(CALL));
+            if let Ok(name) = HeaderValue::from_str(&params.name) {
+                headers.insert(NAME, name);
+            }
+        }
+        headers.extend(trace::headers(meta));
+        let answered = self.direct.client.ask(&self.direct.place, body, headers, bearer);
+        match answered.await? {
+            Answered::NoSession => Ok(None),
+            Answered::Json { body, is_success } => answer(&body, is_success).map(Some),
+            Answered::Events(events) => self.hear(events).await.map(Some),
+        }
+    }
+
+    /// The answer among the events of its stream, which is taken up again where it breaks off.
+    async fn hear(&self, mut events: Events) -> Result<Answer, Unanswered> {
+        let (mut last, mut pause) = (None, RESUME_AFTER);
+        for _ in 0..RESUMES_MAX {
+            while let Some(event) = events.next().await {
+                // A stream that breaks off says nothing of what it was to bring.
+                let Ok(event) = event else { break };
+                last = event.id.or(last);
+                pause = event.retry.map_or(pause, Duration::from_millis);
+                let Some(data) = event.data.filter(|data| !data.is_empty()) else {
+                    continue;
+                };
+                if let Some(answer) = self.heard(&data).await? {
+                    return Ok(answer);
+                }
+            }
+            let (Some(last), Some(session)) = (&last, &self.known.session) else {
+                break;
+            };
+            self.clock.sleep(pause).await;
+            let (url, session) = (self.direct.url.clone(), Some(session.clone()));
+            let client = &self.direct.client;
+            let resumed = client.get_stream(url, session, Some(last.clone()), None, self.known.headers());
+            events = resumed.await?;
+        }
+        Err(Unanswered::Lost("the stream ended without an answer".to_owned()))
+    }
+
+    /// What one message of the stream says; the answer, if it is that.
+    async fn heard(&self, data: &str) -> Result<Option<Answer>, Unanswered> {
+        let head: Head<'_> = read(data)?;
+        if head.method.is_none() {
+            return answer_to(&self.id, &head).map(Some);
+        }
+        match read(data)? {
+            ServerJsonRpcMessage::Notification(told) => self.lines.hear(told.notification).await,
+            ServerJsonRpcMessage::Request(asked) => {
+                // The client said that it cannot be asked anything, and so did we in its name.
+                let answer = match asked.request {
+                    ServerRequest::PingRequest(_) => {
+                        ClientJsonRpcMessage::response(rmcp::model::ClientResult::empty(()), asked.id)
+                    }
+                    _ => ClientJsonRpcMessage::error(nobody(), Some(asked.id)),
+                };
+                self.direct.say(answer, &self.known).await;
+            }
+            _ => {}
+        }
+        Ok(None)
     }
 }
 
@@ -291,25 +304,25 @@ impl Connection {
         clock: &dyn Clock,
     ) -> Option<Result<Answer, Unanswered>> {
         let direct = self.direct.as_ref()?;
-        let known = direct.client.shown.known().clone();
-        let id: RequestId = {
-            let number = direct.next.fetch_add(1, Ordering::Relaxed);
-            NumberOrString::String(format!("direct-{number}").into())
+        let number = direct.next.fetch_add(1, Ordering::Relaxed);
+        let call = OneCall {
+            direct,
+            id: NumberOrString::String(format!("direct-{number}").into()),
+            known: direct.client.shown.known().clone(),
+            lines: &self.lines,
+            clock,
         };
-        let mut params = params.clone();
-        params.meta = self
-            .direct_meta(direct, &asked.meta)
-            .filter(|meta| !meta.is_empty());
+        let meta = self.direct_meta(direct, &asked.meta)?;
         let bearer = exchanged.or_else(|| self.credential.now());
         let mut on_drop = CancelOnDrop {
             direct,
-            known: &known,
-            request: Some(id.clone()),
+            known: &call.known,
+            request: Some(call.id.clone()),
         };
         let answered = tokio::select! {
             answered = async {
                 let _room = direct.room.acquire().await;
-                direct.call(&params, &id, &known, bearer, &self.lines, clock).await
+                call.put(params, &meta, bearer).await
             } => answered,
             // Whichever is first: the server is told that the answer is not wanted any more.
             () = clock.sleep(within) => return Some(Err(Unanswered::TooSlow { within, was_alive: false })),

@@ -3,45 +3,98 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::{RequestBuilder, Response};
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, GetMeta as _, RequestMetaObject,
-    ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, GetMeta as _, ServerJsonRpcMessage,
 };
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
 };
 use sse_stream::{Sse, SseStream};
 
+use super::address::Lookup;
 use super::credential::{Bearer, Credential};
 use super::direct::Shown;
 use crate::trace;
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
-const SESSION: &str = "mcp-session-id";
+const JSON_OR_EVENTS: &str = "application/json, text/event-stream";
+/// Names a session.
+pub(super) const SESSION: &str = "mcp-session-id";
+/// How long a connection may take to be made.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a message did not get there and back.
 pub(super) type Failure = StreamableHttpError<reqwest::Error>;
 /// A stream of events.
 pub(super) type Events = BoxStream<'static, Result<Sse, SseError>>;
 
+/// The HTTP clients of one mounted server, shared by all sessions with it. Handles that are cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Web {
+    http: reqwest::Client,
+    /// The same without everything that a request of one session's to one known place does not need; for `http:` only.
+    lean: Client<HttpConnector<Lookup>, Full<Bytes>>,
+}
+
+impl Web {
+    pub(super) fn try_new(lookup: Lookup) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .dns_resolver(Arc::new(lookup))
+            .redirect(reqwest::redirect::Policy::none())
+            // A proxy would look the name up itself.
+            .no_proxy()
+            .connect_timeout(CONNECT_WITHIN)
+            .build()?;
+        let mut connector = HttpConnector::new_with_resolver(lookup);
+        connector.set_connect_timeout(Some(CONNECT_WITHIN));
+        connector.set_nodelay(true);
+        let mut lean = Client::builder(TokioExecutor::new());
+        let lean = lean.pool_timer(TokioTimer::new()).build(connector);
+        Ok(Self { http, lean })
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct HttpClient {
-    pub(super) http: reqwest::Client,
+    pub(super) web: Web,
     /// Bytes of one message from the server.
     pub(super) bytes_max: usize,
     /// What each request shows.
     pub(super) credential: Arc<Credential>,
     /// What the last message said of its session.
     pub(super) shown: Arc<Shown>,
+}
+
+/// Where a server is.
+#[derive(Debug)]
+pub(super) struct Place {
+    uri: Uri,
+    is_plain_http: bool,
+}
+
+impl Place {
+    /// The endpoint at `url`, which was found to be one.
+    pub(super) fn try_new(url: &str) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        Some(Self {
+            is_plain_http: uri.scheme_str() == Some("http"),
+            uri,
+        })
+    }
 }
 
 /// What a server answered to a request.
@@ -72,7 +125,7 @@ impl HttpClient {
         headers: HashMap<HeaderName, HeaderValue>,
         bearer: Option<Arc<Bearer>>,
     ) -> Result<Response, Failure> {
-        let mut request = request.header(ACCEPT, "application/json, text/event-stream");
+        let mut request = request.header(ACCEPT, JSON_OR_EVENTS);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -83,6 +136,11 @@ impl HttpClient {
             request = request.header(AUTHORIZATION, bearer.header());
         }
         let response = request.send().await.map_err(StreamableHttpError::Client)?;
+        self.judge(response, bearer)
+    }
+
+    /// What goes for every answer, whatever was asked.
+    fn judge(&self, response: Response, bearer: Option<Arc<Bearer>>) -> Result<Response, Failure> {
         if response.status() == StatusCode::UNAUTHORIZED {
             self.credential.refuse(bearer);
             // What the server says of itself is for our log; the header holds no secret of ours.
@@ -103,19 +161,33 @@ impl HttpClient {
     /// Sends a request that is `body` already, and gives what comes back as it is.
     pub(super) async fn ask(
         &self,
-        url: &str,
+        place: &Place,
         body: Vec<u8>,
-        session: Option<Arc<str>>,
-        headers: HashMap<HeaderName, HeaderValue>,
+        headers: HeaderMap,
         bearer: Option<Arc<Bearer>>,
-        meta: Option<&RequestMetaObject>,
     ) -> Result<Answered, Failure> {
-        let is_in_session = session.is_some();
-        let mut request = self.http.post(url).header(CONTENT_TYPE, JSON).body(body);
-        for (name, value) in meta.into_iter().flat_map(trace::headers) {
-            request = request.header(name, value);
+        let is_in_session = headers.contains_key(SESSION);
+        let mut request = http::Request::new(Full::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = place.uri.clone();
+        *request.headers_mut() = headers;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        headers.insert(ACCEPT, HeaderValue::from_static(JSON_OR_EVENTS));
+        if let Some(bearer) = &bearer {
+            headers.insert(AUTHORIZATION, bearer.header());
         }
-        let response = self.send(request, session, headers, bearer).await?;
+        let response = if place.is_plain_http {
+            let response = self.web.lean.request(request).await;
+            let response = response.map_err(|error| Failure::Io(std::io::Error::other(error)))?;
+            response.map(reqwest::Body::wrap).into()
+        } else {
+            let request = request.map(reqwest::Body::wrap).try_into();
+            let request: reqwest::Request = request.map_err(StreamableHttpError::Client)?;
+            let response = self.web.http.execute(request).await;
+            response.map_err(StreamableHttpError::Client)?
+        };
+        let response = self.judge(response, bearer)?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND && is_in_session {
             return Ok(Answered::NoSession);
@@ -205,7 +277,7 @@ impl StreamableHttpClient for HttpClient {
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let is_in_session = session.is_some();
         self.shown.see(session.as_ref(), &headers);
-        let mut request = self.http.post(uri.as_ref()).json(&message);
+        let mut request = self.web.http.post(uri.as_ref()).json(&message);
         if let ClientJsonRpcMessage::Request(message) = &message {
             // The server's own middleware reads headers, and what it hands on to reads the message.
             for (name, value) in trace::headers(message.request.get_meta()) {
@@ -270,7 +342,7 @@ impl StreamableHttpClient for HttpClient {
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), Failure> {
         // Whatever it answers, we are done with it.
-        let request = self.http.delete(uri.as_ref());
+        let request = self.web.http.delete(uri.as_ref());
         self.send(request, Some(session), headers, self.credential.now())
             .await
             .map(drop)
@@ -284,7 +356,7 @@ impl StreamableHttpClient for HttpClient {
         _: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Events, Failure> {
-        let mut request = self.http.get(uri.as_ref());
+        let mut request = self.web.http.get(uri.as_ref());
         if let Some(last_event) = last_event {
             request = request.header("last-event-id", last_event);
         }

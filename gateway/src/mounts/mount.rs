@@ -1,6 +1,6 @@
 //! One mounted server: what it offers, the sessions with it, and one request put to it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use events::{Clock, UserId};
@@ -19,6 +19,7 @@ use super::connection::{self, Connection, OnBehalf, OpenError};
 use super::credential::Bearer;
 use super::exchange::Exchange;
 use super::forward::{Answer, Unanswered};
+use super::http_client::Web;
 use super::offer;
 use super::pins::{Known, PinStore, Pins, PinsError};
 use super::relay::Heard;
@@ -51,6 +52,8 @@ pub(crate) struct Mount {
     /// What else changes at the server, for whoever tells our clients.
     pub(super) changes: tokio::sync::Mutex<mpsc::Receiver<(Change, Option<UserId>)>>,
     heard: mpsc::Sender<(Change, Option<UserId>)>,
+    /// Made with the first session over HTTP.
+    web: OnceLock<Web>,
     children: Arc<Children>,
     clock: Arc<dyn Clock>,
     breaker: Mutex<Breaker>,
@@ -159,6 +162,7 @@ impl Mount {
             exchange,
             sessions: Sessions::new(clock.clone()),
             tools_changed: Arc::default(),
+            web: OnceLock::new(),
             children,
             clock,
             breaker: Mutex::default(),
@@ -398,7 +402,7 @@ impl Mount {
             &self.settings,
             &whom,
             bearer,
-            &self.children,
+            (&self.web, &self.children),
             changed,
             clock,
         ))
@@ -468,7 +472,7 @@ impl Mount {
         principal: &Principal,
     ) -> Result<Answer, AskError> {
         self.admit()?;
-        self.ask_once(request, principal, None).await
+        self.ask_once(&request, principal, None).await
     }
 
     /// Puts `request` to the server in the name of `principal`. One that `may_repeat` is sent once more when its
@@ -481,10 +485,10 @@ impl Mount {
         may_repeat: bool,
     ) -> Result<Answer, AskError> {
         self.admit()?;
-        let answered = self.ask_once(request.clone(), principal, Some(asked)).await;
+        let answered = self.ask_once(&request, principal, Some(asked)).await;
         match answered {
             Err(AskError::Unanswered(Unanswered::Lost(_))) if may_repeat => {
-                self.ask_once(request, principal, Some(asked)).await
+                self.ask_once(&request, principal, Some(asked)).await
             }
             answered => answered,
         }
@@ -499,12 +503,12 @@ impl Mount {
     /// again with another token, once.
     async fn ask_once(
         &self,
-        request: ClientRequest,
+        request: &ClientRequest,
         principal: &Principal,
         asked: Option<Asked<'_>>,
     ) -> Result<Answer, AskError> {
         let is_refused = |answered: &_| matches!(answered, Err(AskError::Open(OpenError::Unauthorized)));
-        let mut answered = self.put(request.clone(), principal, asked).await;
+        let mut answered = self.put(request, principal, asked).await;
         if is_refused(&answered) && self.exchange.is_some() {
             answered = self.put(request, principal, asked).await;
         }
@@ -514,7 +518,7 @@ impl Mount {
 
     async fn put(
         &self,
-        request: ClientRequest,
+        request: &ClientRequest,
         principal: &Principal,
         asked: Option<Asked<'_>>,
     ) -> Result<Answer, AskError> {
@@ -524,7 +528,7 @@ impl Mount {
             self.settings.deadline,
             self.clock.as_ref(),
         );
-        let directly = match (&request, asked) {
+        let directly = match (request, asked) {
             (ClientRequest::CallToolRequest(call), Some(asked)) if asked.is_plain => {
                 let shown = session.exchanged.clone();
                 connection
@@ -536,10 +540,14 @@ impl Mount {
         let answered = match (directly, asked) {
             (Some(answered), _) => answered,
             (None, Some(asked)) => {
-                let request = session.shown_with(request);
+                let request = session.shown_with(request.clone());
                 Box::pin(connection.forward(request, asked.context, deadline, clock)).await
             }
-            (None, None) => connection.ask(session.shown_with(request), deadline, clock).await,
+            (None, None) => {
+                connection
+                    .ask(session.shown_with(request.clone()), deadline, clock)
+                    .await
+            }
         };
         if answered.is_err() && session.was_refused() {
             self.forget(Some(principal), &session).await;
