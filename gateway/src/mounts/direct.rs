@@ -14,9 +14,10 @@ use futures::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, CancelledNotification, CancelledNotificationParam, ClientConfig,
-    ClientJsonRpcMessage, ClientNotification, ErrorData, JsonObject, NumberOrString, RequestId,
-    RequestMetaObject, ServerJsonRpcMessage, ServerRequest, ServerResult,
+    CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification,
+    CancelledNotificationParam, ClientConfig, ClientJsonRpcMessage, ClientNotification, ErrorData,
+    JsonObject, NumberOrString, RequestId, RequestMetaObject, ServerJsonRpcMessage, ServerRequest,
+    ServerResult,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_client::StreamableHttpClient as _;
@@ -29,7 +30,7 @@ use super::credential::Bearer;
 use super::forward::{Answer, Unanswered};
 use super::http_client::{Answered, Events, Failure, HttpClient, Place, SESSION};
 use super::relay::{Lines, nobody};
-use crate::trace;
+use crate::trace::{self, SentFrom};
 
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
@@ -297,7 +298,7 @@ impl Connection {
     /// For calls of which the client can be told nothing but the answer.
     pub(super) async fn call_directly(
         &self,
-        params: &CallToolRequestParams,
+        asked_for: &CallToolRequest,
         asked: &RequestContext<RoleServer>,
         exchanged: Option<Arc<Bearer>>,
         within: Duration,
@@ -312,7 +313,11 @@ impl Connection {
             lines: &self.lines,
             clock,
         };
-        let meta = self.direct_meta(direct, &asked.meta)?;
+        let params = &asked_for.params;
+        let mut meta = self.direct_meta(direct, &asked.meta)?;
+        if let Some(from) = asked_for.extensions.get::<SentFrom>() {
+            trace::come_from(&mut meta, from);
+        }
         let bearer = exchanged.or_else(|| self.credential.now());
         let mut on_drop = CancelOnDrop {
             direct,

@@ -532,7 +532,7 @@ impl Mount {
             (ClientRequest::CallToolRequest(call), Some(asked)) if asked.is_plain => {
                 let shown = session.exchanged.clone();
                 connection
-                    .call_directly(&call.params, asked.context, shown, deadline, clock)
+                    .call_directly(call, asked.context, shown, deadline, clock)
                     .await
             }
             _ => None,
