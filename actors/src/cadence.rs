@@ -106,6 +106,17 @@ pub(crate) fn after_deferral(last: Timestamp, resume_at: Timestamp, in_a_row: u3
     resume_at.max(last.saturating_add(at_least).unwrap_or(Timestamp::MAX))
 }
 
+/// When the schedule lets a persona act that is due since `due_since`, where nobody let anybody act until `back_since`. Who
+/// missed its time by an hour or more waits for its own second of the hour that begins then: after days of downtime
+/// everybody acts once, and not all at once.
+pub(crate) fn made_up_at(due_since: Timestamp, back_since: Timestamp, slot: Slot) -> Timestamp {
+    if back_since.duration_since(due_since) < SignedDuration::from_secs(HOUR_S) {
+        return due_since;
+    }
+    let wait = SignedDuration::from_secs(slot.second_of_hour);
+    back_since.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 /// The slot on the first day after `last`'s that `fits`.
 fn next_day(last: Timestamp, zone: &TimeZone, slot: Slot, fits: impl Fn(Date) -> bool) -> Timestamp {
     let mut day = last.to_zoned(zone.clone()).date();
@@ -258,6 +269,19 @@ mod tests {
     }
 
     #[test]
+    fn weekdays_keep_their_wall_clock_time_over_a_weekend_in_which_the_clock_changes() {
+        let weekdays = |last| next_due(Cadence::Weekdays, &berlin(), ENROLLED, Some(at(last)), slot(9, 0));
+        // Friday to Monday over 29 March 2026, when summer time begins, and over 25 October 2026, when it ends.
+        assert_eq!(weekdays("2026-03-27T08:00:00Z"), at("2026-03-30T07:00:00Z"));
+        assert_eq!(weekdays("2026-10-23T07:00:00Z"), at("2026-10-26T08:00:00Z"));
+        // On the other side of the world the clock changes on another Sunday, the other way round.
+        let auckland = TimeZone::get("Pacific/Auckland").unwrap();
+        let weekdays = |last| next_due(Cadence::Weekdays, &auckland, ENROLLED, Some(at(last)), slot(9, 0));
+        assert_eq!(weekdays("2026-04-02T20:00:00Z"), at("2026-04-05T21:00:00Z"));
+        assert_eq!(weekdays("2026-09-24T21:00:00Z"), at("2026-09-27T20:00:00Z"));
+    }
+
+    #[test]
     fn an_hourly_persona_is_due_in_the_next_hour_at_its_own_minute() {
         let hourly = |last| next_due(Cadence::Hourly, &berlin(), ENROLLED, Some(at(last)), slot(9, 0));
         assert_eq!(hourly("2026-03-29T00:10:00Z"), at("2026-03-29T01:10:00Z"));
@@ -297,6 +321,25 @@ mod tests {
             at("2026-01-21T08:00:00Z"),
             "the tick made up for counts as today's"
         );
+    }
+
+    #[test]
+    fn after_downtime_those_who_missed_their_time_are_spread_over_an_hour_and_the_others_are_not() {
+        let (missed, back) = (at("2026-01-11T08:00:00Z"), at("2026-01-20T15:10:00Z"));
+        let slot = |second_of_hour| Slot {
+            second_of_hour,
+            ..slot(9, 0)
+        };
+        assert_eq!(made_up_at(missed, back, slot(0)), back);
+        assert_eq!(made_up_at(missed, back, slot(3_599)), at("2026-01-20T16:09:59Z"));
+        let just_before = at("2026-01-20T14:11:00Z");
+        assert_eq!(
+            made_up_at(just_before, back, slot(3_599)),
+            just_before,
+            "a short absence"
+        );
+        let later = at("2026-01-20T15:30:00Z");
+        assert_eq!(made_up_at(later, back, slot(3_599)), later, "nothing was missed");
     }
 
     #[test]

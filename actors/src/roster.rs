@@ -74,6 +74,15 @@ impl RosterEntry {
         }
     }
 
+    /// When the schedule lets it act that is due since `since`, where nobody let anybody act until `back_since`. A first
+    /// tick is not made up for.
+    pub(crate) fn made_up_at(&self, since: Timestamp, back_since: Timestamp, seed: u64) -> Timestamp {
+        if self.last_started_at.is_none() {
+            return since;
+        }
+        cadence::made_up_at(since, back_since, Slot::of(&self.description.email, seed))
+    }
+
     fn enrolled(description: &PersonaDescription, recorded: &RecordedCommit) -> Self {
         Self {
             description: description.clone(),
@@ -189,8 +198,12 @@ impl Roster {
             .map(|entry| (entry, entry.next_due(seed)))
             .filter(|(_, since)| *since <= now)
             .collect();
-        // Those that never ran go first, as the old system's clients expect of it.
-        due.sort_by_key(|(entry, since)| (entry.last_started_at.is_some(), *since));
+        // Those that never ran go first, as the old system's clients expect of it; among them the email decides, so that
+        // days that are lived again begin alike, whoever was enrolled a moment earlier this time.
+        due.sort_by_key(|(entry, since)| {
+            let has_run = entry.last_started_at.is_some();
+            (has_run, has_run.then_some(*since), &entry.description.email)
+        });
         due
     }
 

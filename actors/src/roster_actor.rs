@@ -34,8 +34,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(crate) enum RosterMsg {
     /// From its reader: the next commits and how far they go. A reply is owed once they are folded.
     Fold(Vec<RecordedCommit>, StreamSeq, RpcReplyPort<()>),
-    /// From the scheduler: who is due now, and who left a tick unfinished. An answer is owed at once.
-    Due(Timestamp, RpcReplyPort<DueList>),
+    /// From the scheduler: whose turn it is now, where nobody was let act until the second instant, and who left a tick
+    /// unfinished. An answer is owed at once.
+    Due(Timestamp, Timestamp, RpcReplyPort<DueList>),
     /// From the handle: the orders for those meant. An answer is owed at once; none for an unknown persona.
     Select(Who, Timestamp, RpcReplyPort<Option<Vec<TickOrder>>>),
     /// From the handle: when somebody is due next. An answer is owed at once.
@@ -187,27 +188,33 @@ async fn follow(stage: &Stage, roster: &ActorRef<RosterMsg>, at: &mut StreamSeq)
     Err(LogError::Unavailable("following it ended".to_owned()))
 }
 
+/// The orders for those who are due.
+fn scheduled<'a>(due: impl IntoIterator<Item = (&'a RosterEntry, Timestamp)>) -> Vec<TickOrder> {
+    due.into_iter()
+        .map(|(entry, since)| TickOrder::new(entry, TickTrigger::Schedule, since))
+        .collect()
+}
+
 impl RosterState {
-    fn due(&self, now: Timestamp) -> DueList {
-        let order = |entry: &RosterEntry, since| TickOrder::new(entry, TickTrigger::Schedule, since);
+    fn due(&self, now: Timestamp, back_since: Timestamp) -> DueList {
+        let mut turns = self.roster.due(now, self.seed);
+        turns.retain(|(entry, since)| entry.made_up_at(*since, back_since, self.seed) <= now);
         DueList {
-            due: self
-                .roster
-                .due(now, self.seed)
-                .into_iter()
-                .map(|(entry, since)| order(entry, since))
+            offers: self.offers(&turns),
+            due: scheduled(turns),
+            unfinished: self
+                .abandoned()
+                .map(|entry| TickOrder::new(entry, TickTrigger::Schedule, now))
                 .collect(),
-            offers: self.offers(now),
-            unfinished: self.abandoned().map(|entry| order(entry, now)).collect(),
         }
     }
 
-    /// What is due and not being lived, where runners share it.
-    fn offers(&self, now: Timestamp) -> Vec<DueTick> {
+    /// The same for the work queue, where runners share it.
+    fn offers(&self, turns: &[(&RosterEntry, Timestamp)]) -> Vec<DueTick> {
         if !self.stage.shares_ticks() {
             return Vec::new();
         }
-        let due = self.roster.due(now, self.seed).into_iter();
+        let due = turns.iter().copied();
         due.map(|(entry, due_at)| DueTick {
             persona_id: entry.description.persona_id.clone(),
             number: entry.last_number + 1,
@@ -230,8 +237,8 @@ impl RosterState {
     fn select(&self, who: &Who, now: Timestamp) -> Option<Vec<TickOrder>> {
         let by_hand = |entry: &RosterEntry| TickOrder::new(entry, TickTrigger::Manual, now);
         match who {
-            Who::Due => Some(self.due(now).due),
-            Who::FirstDue => Some(self.due(now).due.into_iter().take(1).collect()),
+            Who::Due => Some(scheduled(self.roster.due(now, self.seed))),
+            Who::FirstDue => Some(scheduled(self.roster.due(now, self.seed).into_iter().take(1))),
             Who::All => Some(
                 self.roster
                     .entries()
@@ -311,8 +318,8 @@ impl Actor for RosterActor {
                 state.read.0.send_replace(upto);
                 let _ = reply.send(());
             }
-            RosterMsg::Due(now, reply) => {
-                let _ = reply.send(state.due(now));
+            RosterMsg::Due(now, back_since, reply) => {
+                let _ = reply.send(state.due(now, back_since));
             }
             RosterMsg::Select(who, now, reply) => {
                 let _ = reply.send(state.select(&who, now));

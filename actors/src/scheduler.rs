@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use events::{DueTick, TickQueue};
 use futures::FutureExt as _;
+use jiff::Timestamp;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio_util::sync::DropGuard;
 
@@ -50,6 +51,8 @@ pub(crate) struct SchedulerArgs {
 pub(crate) struct SchedulerState {
     args: SchedulerArgs,
     seen: SchedulerSnapshot,
+    /// Since when it lets anybody act; `None` while it is paused.
+    back_since: Option<Timestamp>,
     _timer: DropGuard,
 }
 
@@ -102,7 +105,12 @@ impl SchedulerState {
         let now = self.args.stage.clock.now();
         self.seen.polls += 1;
         self.seen.last_poll = Some(now);
-        let list = match self.args.roster.ask(|reply| RosterMsg::Due(now, reply)).await {
+        let back_since = *self.back_since.get_or_insert(now);
+        if self.is_paused() {
+            self.back_since = None;
+        }
+        let due = |reply| RosterMsg::Due(now, back_since, reply);
+        let list = match self.args.roster.ask(due).await {
             Ok(list) => list,
             Err(error) => {
                 tracing::warn!(%error, "nobody can be scheduled now; the next look tries again");
@@ -181,6 +189,7 @@ impl Actor for Scheduler {
         Ok(SchedulerState {
             args,
             seen,
+            back_since: None,
             _timer: timer,
         })
     }

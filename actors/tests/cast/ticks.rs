@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actors::{BrainError, PlannedCall, Step, TickProgress};
+use actors::{BrainError, PlannedCall, Step, TickProgress, Who};
 use events::{
-    CallId, Cause, Event, EventLog, Intent, PersonaErased, PersonaRevised, TickFinished, TickId, TickOutcome,
-    ToolCalled,
+    CallId, Cause, Clock as _, Event, EventLog, Intent, PersonaErased, PersonaRevised, SystemClock,
+    TickFinished, TickId, TickOutcome, ToolCalled,
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -496,13 +496,15 @@ async fn an_erasure_in_the_middle_of_a_tick_ends_it_without_another_word() {
 }
 
 #[tokio::test]
-async fn an_idle_tick_is_still_a_tick() {
+async fn a_tick_without_a_call_is_a_tick_and_its_persona_is_not_due_again_at_once() {
     let house = House::start(Scripted::new(|_| done()), |_| {}).await;
     let anna = house.enrol("anna").await;
-    house.tick(&anna).await;
+    let due = house.cast.tick(Who::Due).await.unwrap();
+    assert_eq!((due.len(), due[0].outcome.as_str()), (1, "completed"), "{due:?}");
     assert_eq!(types(&house.story(&anna)), ["TickStarted", "TickFinished"]);
-    let roster = house.cast.observe().await.roster.unwrap();
-    assert!(roster.personas[0].last_number <= 1);
-    assert!(house.log.state().await.unwrap().messages >= 3);
+    assert_eq!(house.cast.tick(Who::Due).await.unwrap(), Vec::new());
+    let next = house.cast.next_due().await.unwrap().unwrap();
+    assert!(next > SystemClock::new().now(), "{next}");
+    assert_eq!(house.log.state().await.unwrap().messages, 3);
     house.cast.stop(SOON).await;
 }
