@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use events::{Cadence, Clock as _, Delivery, Event, LogError, StreamSeq, SystemCl
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
+use super::drift::load_catalog;
+use super::seed;
 use crate::api_client::ApiClient;
-use crate::commands::seed;
 use crate::config::{Config, HouseFlags};
 use crate::exit::CommandError;
 use crate::house::House;
@@ -38,6 +40,9 @@ pub(crate) struct DemoArgs {
     /// begin on Monday, 5 January 2026, else where the log ends
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
     days: Option<u32>,
+    /// Who lives [default: the built-in cast]; mixes may name mounted servers
+    #[arg(long, value_name = "FILE")]
+    catalog: Option<PathBuf>,
     /// The report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -53,6 +58,7 @@ pub(crate) async fn run(
     clock: Arc<SystemClock>,
     out: &mut Out,
 ) -> Result<(), CommandError> {
+    let catalog = load_catalog(args.catalog.as_deref(), &config)?;
     // Every tick of the demo is asked for; the scheduler takes over only with --keep.
     config.paused = true;
     if args.house.listen.is_none() && TcpListener::bind(config.listen).is_err() {
@@ -64,7 +70,7 @@ pub(crate) async fn run(
     let house = House::start(&config, clock).await?;
     house
         .run_while(async |house: &House| {
-            let day = live(args, house, watch.clone()).await?;
+            let day = live(args, &catalog, house, watch.clone()).await?;
             let report = report(args, house, &config, &day, watch.monotonic()).await?;
             match out.format() {
                 Format::Json => out.json(&report)?,
@@ -127,22 +133,21 @@ fn judge(ticks: &[TickReport], report: &MorningReport) -> Result<(), CommandErro
     ))
 }
 
-async fn live(args: &DemoArgs, house: &House, watch: Arc<SystemClock>) -> Result<Day, CommandError> {
+async fn live(
+    args: &DemoArgs,
+    catalog: &Catalog,
+    house: &House,
+    watch: Arc<SystemClock>,
+) -> Result<Day, CommandError> {
     let app = &house.app;
     let since = app.log.state().await?.last_seq;
     if args.days.is_some() {
         virtual_days::begin(app).await?;
         house.write_run_file()?;
     }
-    let catalog = Catalog::parse(
-        "personas.json",
-        Catalog::embedded_text(),
-        &gateway::module_names(),
-    )
-    .map_err(|error| CommandError::Failed(error.to_string()))?;
     let api = ApiClient::new(&format!("http://{}", house.address), house.admin_token().await?)?;
     let seeded = seed::seed(
-        &catalog,
+        catalog,
         &app.settings.seed_secret,
         false,
         &api,
@@ -150,7 +155,7 @@ async fn live(args: &DemoArgs, house: &House, watch: Arc<SystemClock>) -> Result
     )
     .await?;
     seeded.into_result()?;
-    let display = TickDisplay::on_stderr(ticks_expected(&catalog, args.days), watch);
+    let display = TickDisplay::on_stderr(ticks_expected(catalog, args.days), watch);
     let done = CancellationToken::new();
     let acting = async {
         let ticks = match args.days {

@@ -1,18 +1,23 @@
 //! `dramatis seed`: every persona of the catalog exists on the server, as the catalog describes it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use catalog::{Catalog, Persona, derive_password};
+use futures::{StreamExt as _, stream};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
-use super::drift::{differing_fields, load_catalog, same_email};
+use super::drift::{differing_fields, load_catalog};
 use crate::api_client::{ApiArgs, ApiClient, ApiError, LivePersona, PersonaBody};
 use crate::config::Config;
 use crate::exit::CommandError;
 use crate::house::module_names;
 use crate::output::{Format, Out, count_of, printable, table};
 use crate::progress::Steps;
+
+/// Personas written at once. The server hashes a password for each, a few at a time, and waits for its tables.
+const AT_ONCE: usize = 8;
 
 /// Create or update every persona of the catalog.
 #[derive(Debug, Clone, clap::Args)]
@@ -117,10 +122,21 @@ pub(crate) async fn seed(
     steps: &mut Steps,
 ) -> Result<SeedReport, CommandError> {
     let (existing, _) = api.personas().await?;
+    // Servers keep emails in lower case; the comparison does not rely on it.
+    let existing: BTreeMap<String, LivePersona> = existing
+        .personas
+        .into_iter()
+        .map(|known| (known.email.to_lowercase(), known))
+        .collect();
     steps.begin(catalog.personas.len() as u64);
     let mut personas = Vec::with_capacity(catalog.personas.len());
-    for persona in &catalog.personas {
-        let line = seed_one(persona, &existing.personas, seed_secret, dry_run, api).await;
+    let mut lines = stream::iter(&catalog.personas)
+        .map(|persona| {
+            let known = existing.get(&persona.email.to_lowercase());
+            seed_one(persona, known, seed_secret, dry_run, api)
+        })
+        .buffered(AT_ONCE);
+    while let Some(line) = lines.next().await {
         steps.done(&format!("{}: {}", line.email, line.outcome_text(dry_run)));
         personas.push(line);
     }
@@ -138,7 +154,7 @@ pub(crate) async fn seed(
 
 async fn seed_one(
     persona: &Persona,
-    existing: &[LivePersona],
+    known: Option<&LivePersona>,
     seed_secret: &SecretString,
     dry_run: bool,
     api: &ApiClient,
@@ -151,7 +167,7 @@ async fn seed_one(
         user_id: None,
         error: None,
     };
-    if let Err(error) = try_seed_one(persona, existing, seed_secret, dry_run, api, &mut line).await {
+    if let Err(error) = try_seed_one(persona, known, seed_secret, dry_run, api, &mut line).await {
         line.action = SeedAction::Failed;
         line.error = Some(error.to_string());
     }
@@ -161,16 +177,13 @@ async fn seed_one(
 /// Fills in `line` as far as it gets.
 async fn try_seed_one(
     persona: &Persona,
-    existing: &[LivePersona],
+    known: Option<&LivePersona>,
     seed_secret: &SecretString,
     dry_run: bool,
     api: &ApiClient,
     line: &mut SeedLine,
 ) -> Result<(), ApiError> {
-    if let Some(known) = existing
-        .iter()
-        .find(|known| same_email(&known.email, &persona.email))
-    {
+    if let Some(known) = known {
         line.user_id = Some(known.user_id.clone());
         let (detail, _) = api.persona(&known.user_id).await?;
         line.changes = differing_fields(persona, &detail.persona);

@@ -44,7 +44,13 @@ async fn a_persona_is_sent_whole_with_its_derived_password() {
     let persona = &catalog.personas[0];
     let secret = SecretString::from(catalog::DEVELOPMENT_SEED_SECRET);
     let password = derive_password(&secret, &persona.email);
-    let sent = server.known(|known| known.writes[0].2.clone());
+    let is_hers = |body: &Value| body["email"] == *persona.email;
+    let writes = server.known(|known| known.writes.clone());
+    let sent = writes
+        .into_iter()
+        .map(|(.., body)| body)
+        .find(is_hers)
+        .expect("it was sent");
     assert_eq!(
         sent,
         json!({
