@@ -9,6 +9,7 @@
 
 mod backups;
 mod bridge;
+mod budget;
 mod canaries;
 mod common;
 mod documented;
@@ -21,6 +22,7 @@ mod policy;
 mod postgres;
 mod rebuilds;
 mod refusals;
+mod runners;
 mod secrets;
 mod seed_and_cleanup;
 mod snippets;
