@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use benches::wire::Wire;
-use benches::{House, Site};
+use benches::{House, Site, resident_kib};
 use serde_json::{Value, json};
 
 use crate::Outcome;
@@ -132,12 +131,4 @@ async fn idle_kib(door: &Door, pid: u32, count: usize) -> anyhow::Result<f64> {
     }
     let grown = resident_kib(pid)? - before;
     Ok(grown / count as f64)
-}
-
-/// The resident memory of a process as the kernel counts it, KiB.
-fn resident_kib(pid: u32) -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.context("the kernel counts it")?.parse()?)
 }

@@ -100,7 +100,21 @@ impl Site {
     /// # Errors
     /// When the server refuses.
     pub fn seed(&self) -> anyhow::Result<()> {
+        self.seed_with(&[])
+    }
+
+    /// The same for the personas of the catalog in `file`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn seed_from(&self, file: &Path) -> anyhow::Result<()> {
+        let file = file.to_str().context("a path in UTF-8")?;
+        self.seed_with(&["--catalog", file])
+    }
+
+    fn seed_with(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let mut seed = self.command(&["seed", "--json", "--api", &self.api()]);
+        seed.args(arguments);
         let output = seed.env("MANA_ADMIN_JWT", self.admin_token()?).output()?;
         if !output.status.success() {
             bail!("seed failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -285,4 +299,15 @@ impl Drop for House {
 
 fn send(pid: u32, signal: Signal) -> bool {
     i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), signal).is_ok())
+}
+
+/// The resident memory of a process as the kernel counts it, KiB.
+///
+/// # Errors
+/// When there is no such process.
+pub fn resident_kib(pid: u32) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.context("the kernel counts it")?.parse()?)
 }

@@ -5,9 +5,12 @@ mod bare_rows;
 pub mod history;
 mod house;
 pub mod mcp;
+mod people;
 mod spread;
+pub mod stream;
 pub mod wire;
 
 pub use bare_rows::BareRows;
-pub use house::{House, SERVICE_KEY, Site};
+pub use house::{House, SERVICE_KEY, Site, resident_kib};
+pub use people::write_catalog;
 pub use spread::Spread;

@@ -3,6 +3,7 @@
 
 mod append;
 mod bare_rmcp;
+mod cast;
 mod door;
 mod figures;
 mod fold;
@@ -99,7 +100,26 @@ enum Bench {
         #[arg(long, default_value_t = 16)]
         clients: usize,
     },
-    /// The bare rmcp server that `gateway` and `mount` are measured beside
+    /// Ticks of the simulated brain through the whole program beside bare publishing and bare calls, and what a persona
+    /// at rest costs
+    Cast {
+        /// The program to measure
+        #[arg(long, value_name = "PROGRAM")]
+        program: PathBuf,
+        /// Rounds, in each of which everybody acts once
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Personas that act
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
+        personas: u16,
+        /// How many of them at once
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+        at_once: u16,
+        /// Personas that are enrolled to rest while memory is looked at; 0 leaves that out
+        #[arg(long, default_value_t = 10_000)]
+        resting: usize,
+    },
+    /// The bare rmcp server that `gateway`, `mount` and `cast` are measured beside
     #[command(hide = true)]
     BareRmcp,
 }
@@ -155,6 +175,21 @@ async fn main() -> anyhow::Result<()> {
                 clients: *clients,
             };
             Box::pin(mount::measure(program, plan)).await?
+        }
+        Bench::Cast {
+            program,
+            rounds,
+            personas,
+            at_once,
+            resting,
+        } => {
+            let plan = cast::Plan {
+                rounds: *rounds,
+                personas: usize::from(*personas),
+                at_once: usize::from(*at_once),
+                resting: *resting,
+            };
+            Box::pin(cast::measure(program, plan)).await?
         }
         Bench::BareRmcp => return bare_rmcp::serve().await,
     };

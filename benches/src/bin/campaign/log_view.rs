@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use async_nats::jetstream::{self, stream::Stream};
+use async_nats::jetstream::stream::Stream;
 use futures::StreamExt as _;
 use serde_json::Value;
 
@@ -38,20 +38,6 @@ pub(crate) struct LogView {
     pub(crate) events: u64,
     /// What could not be read, or is not where it should be.
     pub(crate) oddities: Vec<String>,
-}
-
-/// Connects to the stream at `url`, whose credentials are in the address.
-///
-/// # Errors
-/// When nobody answers.
-pub(crate) async fn connect(url: &str) -> anyhow::Result<Stream> {
-    let address: async_nats::ServerAddr = url.parse()?;
-    let mut options = async_nats::ConnectOptions::new().name("campaign");
-    if let (Some(user), Some(password)) = (address.username(), address.password()) {
-        options = options.user_and_password(user.to_owned(), password.to_owned());
-    }
-    let client = options.connect(address).await?;
-    Ok(jetstream::new(client).get_stream(events::STREAM_NAME).await?)
 }
 
 impl LogView {

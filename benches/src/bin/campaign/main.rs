@@ -4,6 +4,7 @@
 
 mod check;
 mod converge;
+mod faults;
 mod fuzz;
 mod kill;
 mod ledger;
@@ -11,6 +12,7 @@ mod load;
 mod log_view;
 mod malformed;
 mod report;
+mod runners;
 mod strangers;
 mod table_view;
 mod tamper;
@@ -39,6 +41,10 @@ enum Campaign {
     Kill(KillArgs),
     /// Let three clients work offline, with clocks that are off; all must come to one state, the same after a rebuild
     Converge(ConvergeArgs),
+    /// Live virtual weeks against an app that breaks and one that does not; what broke must be reported, and nothing else
+    Faults(FaultsArgs),
+    /// Let three runners share due ticks while one is killed; none may be lived twice or lost, no call sent twice
+    Runners(RunnersArgs),
     /// Replay everything one account was given as another, on every method and path; nothing may come back
     Strangers(TrialArgs),
     /// Send bad tokens, each wrong in one way, on every method; each must be refused with 401
@@ -76,6 +82,50 @@ struct ConvergeArgs {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rounds: u64,
     /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct FaultsArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// Lives of an app that never breaks
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    rounds: u32,
+    /// Lives of an app in which two things break
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    broken: u32,
+    /// Weeks of each life
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=52))]
+    weeks: u32,
+    /// The week at whose end things break
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=52))]
+    planted_week: u32,
+    /// Lives at once
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    at_once: u16,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunnersArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// Personas that are due at the same time
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    rounds: u32,
+    /// When the runner is killed [default: another time each time]
     #[arg(long)]
     seed: Option<u64>,
     /// As JSON
@@ -171,6 +221,12 @@ fn main() -> anyhow::Result<ExitCode> {
             let trial = runtime.block_on(converge::run(&args.program, args.rounds, seed))?;
             trial.print(args.json)
         }
+        Campaign::Faults(args) => runtime.block_on(faults_campaign(args)),
+        Campaign::Runners(args) => {
+            let seed = args.seed.unwrap_or_else(chosen_seed);
+            let trial = runtime.block_on(runners::run(&args.program, args.rounds, seed))?;
+            trial.print(args.json)
+        }
         Campaign::Strangers(args) => {
             let seed = args.seed.unwrap_or_else(chosen_seed);
             let trial = runtime.block_on(strangers::run(&args.program, args.rounds, seed))?;
@@ -197,6 +253,23 @@ fn main() -> anyhow::Result<ExitCode> {
             let seed = args.seed.unwrap_or_else(chosen_seed);
             fuzz::run(args.rounds, seed, args.only.as_deref())?.print(args.json)
         }
+    }
+}
+
+async fn faults_campaign(args: FaultsArgs) -> anyhow::Result<ExitCode> {
+    let plan = faults::Plan {
+        program: args.program,
+        sound: args.rounds,
+        broken: args.broken,
+        weeks: args.weeks,
+        planted_week: args.planted_week,
+        at_once: args.at_once.into(),
+        seed: args.seed.unwrap_or_else(chosen_seed),
+    };
+    tokio::select! {
+        trial = faults::run(&plan) => trial?.print(args.json),
+        // Programs that were running are killed as the trial is dropped.
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
     }
 }
 

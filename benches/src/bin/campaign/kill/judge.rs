@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Plan, Trial};
 use crate::check;
-use crate::log_view::{self, LogView};
+use crate::log_view::LogView;
 use crate::table_view::TableView;
 
 /// How long ticks may go on, or wait to be found unfinished, once nobody asks for more.
@@ -33,7 +33,7 @@ impl Trial {
 
     async fn try_judge(&mut self, round: u32, is_verified: bool) -> anyhow::Result<()> {
         let run = self.site.run_file();
-        let stream = log_view::connect(run["nats"].as_str().context("where the log is")?).await?;
+        let stream = benches::stream::connect(run["nats"].as_str().context("where the log is")?).await?;
         let tables = self.wait_for_quiet(&stream).await?;
         let faults = check::faults(&self.town.ledger.pages(), &self.log, &tables);
         for fault in faults {
