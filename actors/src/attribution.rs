@@ -24,9 +24,19 @@ pub(crate) struct Ledger {
     known: Vec<String>,
 }
 
+/// Who decided on a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The brain. It sees the outcome, and rates by it.
+    Brains,
+    /// Our own code, for every brain alike. It is on the record, and no part of the brain's day.
+    Ours,
+}
+
 #[derive(Debug)]
 struct Entry {
     call_id: CallId,
+    whose: Whose,
     plan: PlannedCall,
     outcome: Option<CallOutcome>,
 }
@@ -61,7 +71,13 @@ impl Ledger {
     }
 
     /// Enters a call that is about to be sent. Its id follows from tick and index.
-    pub(crate) fn plan(&mut self, mut plan: PlannedCall, sights: &Sights, now: Timestamp) -> (CallId, Event) {
+    pub(crate) fn plan(
+        &mut self,
+        mut plan: PlannedCall,
+        whose: Whose,
+        sights: &Sights,
+        now: Timestamp,
+    ) -> (CallId, Event) {
         let index = self.made();
         let call_id = CallId::derived(&[self.tick_id.as_str(), &index.to_string()]);
         // A retry of what is not in this tick is no retry.
@@ -82,6 +98,7 @@ impl Ledger {
         self.by_id.insert(call_id.clone(), self.calls.len());
         self.calls.push(Entry {
             call_id: call_id.clone(),
+            whose,
             plan,
             outcome: None,
         });
@@ -144,10 +161,19 @@ impl Ledger {
         })
     }
 
-    /// The calls that have their outcome, in the order they were planned.
+    /// The brain's calls that have their outcome, in the order they were planned.
     pub(crate) fn past(&self) -> Vec<PastCall> {
-        self.calls
-            .iter()
+        self.settled(Whose::Brains)
+    }
+
+    /// The same of our own.
+    pub(crate) fn asides(&self) -> Vec<PastCall> {
+        self.settled(Whose::Ours)
+    }
+
+    fn settled(&self, whose: Whose) -> Vec<PastCall> {
+        let of_whose = self.calls.iter().filter(|entry| entry.whose == whose);
+        of_whose
             .filter_map(|entry| {
                 Some(PastCall {
                     call_id: entry.call_id.clone(),
@@ -246,7 +272,11 @@ mod tests {
     fn an_outcome_belongs_to_the_call_whose_id_it_carries() {
         let mut ledger = Ledger::new(id("tick"), []);
         let ids: Vec<CallId> = ["todo.create", "todo.list", "notes.create"]
-            .map(|tool| ledger.plan(planned(tool), &Sights::default(), sample_time()).0)
+            .map(|tool| {
+                ledger
+                    .plan(planned(tool), Whose::Brains, &Sights::default(), sample_time())
+                    .0
+            })
             .into();
         ledger.settle(&ids[2], fine(), 1).unwrap();
         ledger.settle(&ids[0], refused(), 2).unwrap();
@@ -263,7 +293,12 @@ mod tests {
     #[test]
     fn a_second_outcome_and_one_for_an_unknown_call_are_not_taken() {
         let mut ledger = Ledger::new(id("tick"), []);
-        let (call_id, _) = ledger.plan(planned("todo.create"), &Sights::default(), sample_time());
+        let (call_id, _) = ledger.plan(
+            planned("todo.create"),
+            Whose::Brains,
+            &Sights::default(),
+            sample_time(),
+        );
         assert!(ledger.settle(&call_id, fine(), 1).is_some());
         assert_eq!(ledger.settle(&call_id, refused(), 1), None);
         assert_eq!(ledger.settle(&id("elsewhere"), refused(), 1), None);
@@ -276,7 +311,12 @@ mod tests {
             let mut ledger = Ledger::new(id(tick), []);
             [(); 2].map(|()| {
                 ledger
-                    .plan(planned("todo.list"), &Sights::default(), sample_time())
+                    .plan(
+                        planned("todo.list"),
+                        Whose::Brains,
+                        &Sights::default(),
+                        sample_time(),
+                    )
                     .0
             })
         };
@@ -292,7 +332,7 @@ mod tests {
             retry_of: Some(id("elsewhere")),
             ..planned("todo.create")
         };
-        ledger.plan(retry, &Sights::default(), sample_time());
+        ledger.plan(retry, Whose::Brains, &Sights::default(), sample_time());
         assert_eq!(ledger.retries(), 0);
     }
 
@@ -325,7 +365,12 @@ mod tests {
     #[test]
     fn long_errors_are_cut_in_the_event_and_whole_for_the_brain() {
         let mut ledger = Ledger::new(id("tick"), []);
-        let (call_id, _) = ledger.plan(planned("todo.create"), &Sights::default(), sample_time());
+        let (call_id, _) = ledger.plan(
+            planned("todo.create"),
+            Whose::Brains,
+            &Sights::default(),
+            sample_time(),
+        );
         let settled = ledger
             .settle(
                 &call_id,

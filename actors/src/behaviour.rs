@@ -1,7 +1,7 @@
 //! What the cast did, as one number per persona: two runs of one seed on two fresh databases have the same.
 //!
 //! It goes over what a persona decided and what came of it: tick number, tool, arguments without the ids the app made
-//! up, intent, outcome, and stars. Times, ids and latencies are left out: they are the machine's, not the persona's.
+//! up, intent, outcome, and stars; and what it found of what others had put into a shared space. Times, ids and latencies are left out: they are the machine's, not the persona's.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,7 +30,8 @@ struct OpenTick {
     /// What each call was, and what came of it.
     calls: Vec<(String, &'static str)>,
     places: HashMap<CallId, usize>,
-    ratings: Vec<String>,
+    /// Where it was, what it looked for, how it rated.
+    notes: Vec<String>,
 }
 
 /// See the module.
@@ -105,9 +106,15 @@ impl Life {
             Event::Rated(rated) => {
                 let counts = rated.unsupported.is_none();
                 let rating = format!("{} {} {counts}", rated.module, rated.rating);
-                self.open.ratings.push(rating);
+                self.open.notes.push(rating);
             }
-            Event::RatingFailed(failed) => self.open.ratings.push(format!("{} failed", failed.module)),
+            Event::RatingFailed(failed) => self.open.notes.push(format!("{} failed", failed.module)),
+            Event::SpaceEntered(entered) => self.open.notes.push(format!("in a {}", entered.space_type)),
+            Event::ExpectationChecked(checked) => {
+                let (thing, outcome) = (&checked.thing, checked.outcome.as_str());
+                let looked = format!("{} {} {outcome}", thing.module, thing.kind);
+                self.open.notes.push(looked);
+            }
             Event::TickFinished(finished) => self.end(finished.outcome.as_str()),
             Event::TickInterrupted(_) => self.end("interrupted"),
             _ => {}
@@ -122,8 +129,8 @@ impl Life {
             part(&mut hash, act);
             part(&mut hash, outcome);
         }
-        for rating in &tick.ratings {
-            part(&mut hash, rating);
+        for note in &tick.notes {
+            part(&mut hash, note);
         }
         part(&mut hash, outcome);
         self.chain = hash.finalize().into();

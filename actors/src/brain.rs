@@ -8,6 +8,7 @@ mod arguments;
 mod dice;
 mod habits;
 mod harvest;
+mod look;
 mod machine;
 mod mistakes;
 mod remember;
@@ -28,6 +29,7 @@ use crate::diary::Diary;
 use crate::digest::ModuleDigest;
 use crate::model::{Conversation, ModelRequest};
 pub(crate) use arguments::is_id;
+pub(crate) use look::{Look, look};
 pub use remember::remember;
 pub use simulated::SimulatedBrain;
 
@@ -73,6 +75,17 @@ pub struct PersonaView {
     pub system_prompt: String,
     /// Module name to weight.
     pub module_mix: BTreeMap<String, f64>,
+}
+
+/// What a brain knows of a space that its persona shares with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceView {
+    /// Its name.
+    pub name: String,
+    /// What sort of group it is for.
+    pub space_type: String,
+    /// Names of the other members.
+    pub others: Vec<String>,
 }
 
 /// A call the brain wants made.
@@ -190,6 +203,8 @@ pub struct TickView<'a> {
     pub calls_left: u32,
     /// What the persona remembers of earlier ticks; empty before the first.
     pub diary: &'a Diary,
+    /// The space it acts in, where that is shared with others; `None` in its own.
+    pub space: Option<&'a SpaceView>,
 }
 
 /// A brain's answer.

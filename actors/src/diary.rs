@@ -7,13 +7,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
-use events::{DiaryWritten, Event, KnownObject, RecordedCommit, TickId};
+use events::{DiaryWritten, Event, KnownObject, RecordedCommit, SpaceId, TickId};
 use jiff::Timestamp;
 
 /// Ticks it goes back to.
 const TICKS_MAX: usize = 5;
-/// Open things it keeps, the newest.
+/// Open things it keeps of each space, the newest.
 const OPEN_MAX: usize = 20;
+/// Spaces it keeps them of.
+const SPACES_MAX: usize = 6;
 /// Characters shown to a model.
 pub(crate) const DIARY_CHARS_MAX: usize = 1_500;
 
@@ -21,7 +23,9 @@ pub(crate) const DIARY_CHARS_MAX: usize = 1_500;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Diary {
     ticks: VecDeque<Entry>,
-    open: Vec<KnownObject>,
+    /// By the space it is in; `None` is one's own.
+    open: BTreeMap<Option<SpaceId>, Vec<KnownObject>>,
+    here: Option<SpaceId>,
 }
 
 /// One tick, as it is remembered.
@@ -49,6 +53,7 @@ impl Diary {
         match event {
             Event::PersonaEnrolled(_) | Event::PersonaErased(_) => *self = Self::default(),
             Event::TickStarted(started) => {
+                self.here = None;
                 self.ticks.push_back(Entry {
                     tick_id: started.tick_id.clone(),
                     number: started.number,
@@ -61,6 +66,7 @@ impl Diary {
                     self.ticks.pop_front();
                 }
             }
+            Event::SpaceEntered(entered) => self.enter(Some(&entered.space_id)),
             Event::ToolCalled(called) => {
                 if let Some(entry) = self.entry(&called.tick_id) {
                     entry
@@ -85,16 +91,31 @@ impl Diary {
         }
     }
 
-    /// Takes in what a tick left behind.
+    /// Turns to what is in `space`, its own where there is none. What was left open elsewhere is not to be had here.
+    pub fn enter(&mut self, space: Option<&SpaceId>) {
+        self.here = space.cloned();
+    }
+
+    /// Takes in what a tick left behind in the space it is turned to.
     pub fn remember(&mut self, written: &DiaryWritten) {
-        self.open.retain(|known| !written.closed.contains(&known.id));
+        let open = self.open.entry(self.here.clone()).or_default();
+        open.retain(|known| !written.closed.contains(&known.id));
         for object in &written.made {
-            if !self.open.iter().any(|known| known.id == object.id) {
-                self.open.push(object.clone());
+            if !open.iter().any(|known| known.id == object.id) {
+                open.push(object.clone());
             }
         }
-        let too_many = self.open.len().saturating_sub(OPEN_MAX);
-        self.open.drain(..too_many);
+        let too_many = open.len().saturating_sub(OPEN_MAX);
+        open.drain(..too_many);
+        if self.open.len() > SPACES_MAX
+            && let Some(other) = self
+                .open
+                .keys()
+                .find(|space| space.is_some() && **space != self.here)
+        {
+            let other = other.clone();
+            self.open.remove(&other);
+        }
     }
 
     fn entry(&mut self, tick_id: &TickId) -> Option<&mut Entry> {
@@ -118,19 +139,19 @@ impl Diary {
 
     /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.ticks.is_empty() && self.open.is_empty()
+        self.ticks.is_empty() && self.open().is_empty()
     }
 
-    /// Things it made and has not come back to, oldest first.
+    /// Things it made here and has not come back to, oldest first.
     pub fn open(&self) -> &[KnownObject] {
-        &self.open
+        self.open.get(&self.here).map_or(&[], Vec::as_slice)
     }
 }
 
 impl fmt::Display for Diary {
     /// As a model reads it, the newest first, in at most 1,500 characters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.open.iter().rev();
+        let open = self.open().iter().rev();
         let open = open.map(|known| format!("- still open: {} {} in {}", known.kind, known.id, known.module));
         let ticks = self.ticks.iter().rev().map(Entry::line);
         // What is open comes first: it says what to do next. The past is told for as long as there is room.
@@ -216,6 +237,19 @@ mod tests {
                 .to_string()
                 .starts_with("- still open: task 018f0000-0000-7000-8000-000000000003 in todo")
         );
+    }
+
+    #[test]
+    fn what_was_left_open_in_one_space_is_not_looked_for_in_another() {
+        let mut diary = Diary::default();
+        diary.remember(&written(vec![known(1)], &[]));
+        let shared = id("shared");
+        diary.enter(Some(&shared));
+        assert_eq!(diary.open(), []);
+        diary.remember(&written(vec![known(2)], &[&known(1)]));
+        assert_eq!(diary.open(), [known(2)]);
+        diary.enter(None);
+        assert_eq!(diary.open(), [known(1)]);
     }
 
     #[test]

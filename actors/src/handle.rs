@@ -263,6 +263,10 @@ fn success<T, M>(answer: Result<ractor::rpc::CallResult<T>, ractor::MessagingErr
 fn describe_metrics() {
     metrics::describe_counter!("cast_ticks_total", "Ticks that were ordered, by how they ended");
     metrics::describe_counter!("cast_tool_calls_total", "Tool calls of personas, by result");
+    metrics::describe_counter!(
+        "cast_expectations_total",
+        "Things that were looked for in shared spaces, by whether they were there"
+    );
     metrics::describe_counter!("cast_restarts_total", "Restarts of roster, scheduler and cast");
     metrics::describe_histogram!(
         "cast_tick_duration_seconds",
@@ -304,6 +308,9 @@ fn describe_metrics() {
     for outcome in ["ok", "error"] {
         metrics::counter!("cast_model_requests_total", "outcome" => outcome).increment(0);
         metrics::counter!("cast_tool_calls_total", "outcome" => outcome).increment(0);
+    }
+    for outcome in ["kept", "broken", "void"] {
+        metrics::counter!("cast_expectations_total", "outcome" => outcome).increment(0);
     }
     for actor in ["roster", "scheduler", "cast"] {
         metrics::counter!("cast_restarts_total", "actor" => actor).increment(0);

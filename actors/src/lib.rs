@@ -33,6 +33,7 @@ mod cast;
 mod diary;
 mod digest;
 mod error;
+mod expectations;
 mod friction;
 mod handle;
 mod login;
@@ -47,6 +48,7 @@ mod scheduler;
 mod settings;
 mod sights;
 mod snapshot;
+mod spaces;
 mod stage;
 mod supervisor;
 mod taker;
@@ -55,7 +57,7 @@ mod tick;
 pub use behaviour::{Behaviour, BehaviourDigest};
 pub use brain::{
     Brain, BrainError, BrainIdentity, CallOutcome, Claims, PastCall, PersonaView, PlannedCall, RateStep,
-    RatingDraft, SimulatedBrain, Stars, Step, TickView, ToolInfo, Unsent, remember,
+    RatingDraft, SimulatedBrain, SpaceView, Stars, Step, TickView, ToolInfo, Unsent, remember,
 };
 pub use brains::Brains;
 pub use cadence::{Slot, next_due};

@@ -1,8 +1,10 @@
 //! A persona's MCP session: opened with its own token, closed when its tick ends.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use events::CallId;
+use events::{CallId, SpaceId};
+use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::ServiceError;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig, ContentBlock,
@@ -23,6 +25,8 @@ const CLIENT_NAME: &str = "dramatis-persona";
 const CALL_ID_META: &str = "dramatis/callId";
 /// The member a span travels in.
 const TRACEPARENT_META: &str = "traceparent";
+/// The header that names the space a session acts in.
+const SPACE_HEADER: HeaderName = HeaderName::from_static("x-mana-space");
 /// How long the handshake and the tool list may take together.
 const OPEN_WITHIN: Duration = Duration::from_secs(20);
 /// How long one call may take.
@@ -65,10 +69,14 @@ pub(crate) struct McpSession {
 }
 
 impl McpSession {
-    /// Opens a session with `token` and lists its tools.
-    pub(crate) async fn open(stage: &Stage, token: &SecretString) -> Result<Self, SessionError> {
+    /// Opens a session with `token` in `space`, its owner's own where there is none, and lists its tools.
+    pub(crate) async fn open(
+        stage: &Stage,
+        token: &SecretString,
+        space: Option<&SpaceId>,
+    ) -> Result<Self, SessionError> {
         let open = async {
-            let service = Self::handshake(stage, token).await?;
+            let service = Self::handshake(stage, token, space).await?;
             match service.list_all_tools().await {
                 Ok(tools) => Ok(Self {
                     service,
@@ -89,11 +97,13 @@ impl McpSession {
     async fn handshake(
         stage: &Stage,
         token: &SecretString,
+        space: Option<&SpaceId>,
     ) -> Result<RunningService<RoleClient, ClientConfig>, SessionError> {
         let config = StreamableHttpClientTransportConfig::with_uri(format!("{}/mcp", stage.settings.base_url))
             .auth_header(token.expose_secret())
             // A session that is lost stays lost: no call goes out twice behind our back.
-            .reinit_on_expired_session(false);
+            .reinit_on_expired_session(false)
+            .custom_headers(space_header(space)?);
         let transport = StreamableHttpClientTransport::with_client(stage.http.clone(), config);
         let client = Implementation::new(CLIENT_NAME, env!("CARGO_PKG_VERSION"));
         ClientConfig::new(ClientCapabilities::default(), client)
@@ -147,6 +157,13 @@ impl McpSession {
     pub(crate) async fn close(self) {
         close(self.service).await;
     }
+}
+
+fn space_header(space: Option<&SpaceId>) -> Result<HashMap<HeaderName, HeaderValue>, SessionError> {
+    let header = |space: &SpaceId| HeaderValue::from_str(space.as_str()).map(|value| (SPACE_HEADER, value));
+    let header = space.map(header).transpose();
+    let header = header.map_err(|_| SessionError::Handshake("the space's id is no header".to_owned()))?;
+    Ok(header.into_iter().collect())
 }
 
 async fn close(mut service: RunningService<RoleClient, ClientConfig>) {

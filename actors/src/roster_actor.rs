@@ -287,6 +287,7 @@ impl Actor for RosterActor {
     ) -> Result<RosterState, ActorProcessingErr> {
         upto.0.send_replace(StreamSeq::ZERO);
         stage.purse.fold_anew();
+        stage.expectations.fold_anew();
         let end = stage.cut.child_token();
         let (seed, reader) = (stage.settings.seed, end.clone().drop_guard());
         stage.tracker.spawn({
@@ -314,6 +315,7 @@ impl Actor for RosterActor {
                 for recorded in &batch {
                     state.roster.apply(recorded);
                     state.stage.purse.fold(recorded);
+                    state.stage.expectations.fold(recorded);
                 }
                 state.read.0.send_replace(upto);
                 let _ = reply.send(());

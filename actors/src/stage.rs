@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::brains::Brains;
+use crate::expectations::Expectations;
 use crate::purse::Purse;
 use crate::report::TickProgress;
 use crate::roster_actor::ReadUpTo;
@@ -39,6 +40,8 @@ pub(crate) struct Stage {
     // What all ticks share.
     /// What models may cost, and have cost.
     pub(crate) purse: Purse,
+    /// What personas expect of one another in shared spaces.
+    pub(crate) expectations: Expectations,
     /// How far the roster has read.
     pub(crate) read: ReadUpTo,
     /// Whether a slow answer counts against a module.
@@ -68,6 +71,7 @@ impl Stage {
             brains,
             clock,
             purse: Purse::new(settings.model.spend),
+            expectations: Expectations::default(),
             read: ReadUpTo::default(),
             rates_slowness: AtomicBool::new(true),
             settings,

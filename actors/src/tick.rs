@@ -5,6 +5,7 @@
 
 mod ask;
 mod live;
+mod look;
 mod rating;
 pub(crate) mod record;
 pub(crate) mod recover;
@@ -16,7 +17,8 @@ use std::time::Duration;
 
 use events::spans::Span;
 use events::{
-    ERROR_CHARS_MAX, Event, PersonaId, TickFinished, TickId, TickOutcome, TickStarted, TickTrigger, capped,
+    ERROR_CHARS_MAX, Event, PersonaId, SpaceEntered, TickFinished, TickId, TickOutcome, TickStarted,
+    TickTrigger, capped,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -34,6 +36,7 @@ use crate::model::Conversation;
 use crate::report::{TickProgress, TickReport};
 use crate::roster::RosterEntry;
 use crate::snapshot::PersonaSnapshot;
+use crate::spaces::{self, SharedSpace};
 use crate::stage::Stage;
 use ask::Spending;
 pub(crate) use live::panic_text;
@@ -100,11 +103,15 @@ impl TickOrder {
 struct Facts {
     persona: PersonaView,
     diary: Diary,
+    /// It may share a space with others.
+    has_partners: bool,
     number: u64,
     seed: u64,
     started_at: Timestamp,
     /// The instant it counts for, which is all the brain is told of the time.
     present: Timestamp,
+    /// The space it acts in, where that is shared with others; known once it has logged in.
+    space: Option<SharedSpace>,
 }
 
 impl Facts {
@@ -119,6 +126,7 @@ impl Facts {
             past,
             calls_left,
             diary: &self.diary,
+            space: self.space.as_ref().map(|space| &space.view),
         }
     }
 }
@@ -176,7 +184,8 @@ async fn begin<'a>(
     status: &'a watch::Sender<PersonaSnapshot>,
 ) -> Result<Tick<'a>, RecordError> {
     let stood_down = |reason: String| RecordError::Overtaken(reason);
-    let Some((entry, diary)) = recover::close_unfinished(stage, &order.persona_id, order.taken).await? else {
+    let Some((entry, mut diary)) = recover::close_unfinished(stage, &order.persona_id, order.taken).await?
+    else {
         return Err(stood_down("the persona is not enrolled any more".to_owned()));
     };
     if order.taken.is_some_and(|taken| entry.last_number >= taken.number) {
@@ -196,10 +205,10 @@ async fn begin<'a>(
     let tick_id = TickId::derived(&[order.persona_id.as_str(), &number.to_string()]);
     let brain = stage.brains.of(&who.email);
     let started_at = stage.clock.now();
-    let known = diary.open().iter().map(|known| known.id.clone());
-    let ledger = Ledger::new(tick_id.clone(), known);
     let identity = brain.identity();
     let span = span::of(stage, who, &identity, &tick_id, number);
+    diary.enter(None);
+    let ledger = ledger_of(&tick_id, &diary);
     let mut tick = Tick {
         stage,
         status,
@@ -215,10 +224,12 @@ async fn begin<'a>(
                 module_mix: who.module_mix.clone(),
             },
             diary,
+            has_partners: !who.partners.is_empty(),
             number,
             seed: stage.settings.seed,
             started_at,
             present: cadence::counted_at(order.trigger, order.due_at, started_at),
+            space: None,
         },
         deadline: stage.clock.monotonic() + stage.settings.tick_deadline,
         ledger,
@@ -246,6 +257,12 @@ async fn begin<'a>(
         number,
     });
     Ok(tick)
+}
+
+/// A ledger that knows what the persona remembers of the space it is in.
+fn ledger_of(tick_id: &TickId, diary: &Diary) -> Ledger {
+    let known = diary.open().iter().map(|known| known.id.clone());
+    Ledger::new(tick_id.clone(), known)
 }
 
 impl Tick<'_> {
@@ -306,21 +323,47 @@ impl Tick<'_> {
         }
     }
 
-    async fn open_session(&self, order: &TickOrder) -> Result<McpSession, String> {
+    async fn open_session(&mut self, order: &TickOrder) -> Result<McpSession, String> {
         let token = log_in(self.stage, &order.persona_id, &order.email)
             .await
             .map_err(|error| error.to_string())?;
-        McpSession::open(self.stage, &token)
+        if self.facts.has_partners {
+            let number = self.facts.number;
+            if let Some(space) =
+                spaces::of_tick(self.stage, &token, &order.persona_id, &order.email, number).await?
+            {
+                self.enter(space);
+            }
+        }
+        let space = self.facts.space.as_ref().map(|space| &space.id);
+        McpSession::open(self.stage, &token, space)
             .await
             .map_err(|error| error.to_string())
     }
 
+    /// What is remembered of other spaces is not to be had in this one.
+    fn enter(&mut self, space: SharedSpace) {
+        self.facts.diary.enter(Some(&space.id));
+        self.ledger = ledger_of(&self.id, &self.facts.diary);
+        self.recorder.hold([Event::from(SpaceEntered {
+            tick_id: self.id.clone(),
+            space_id: space.id.clone(),
+            space_type: space.view.space_type.clone(),
+        })]);
+        self.facts.space = Some(space);
+    }
+
     async fn act_and_finish(&mut self, session: &McpSession) -> Result<Finished, RecordError> {
+        self.look(session).await?;
         let ending = self.live(session).await?;
         let ratings = self.rate(session, &ending).await?;
         let remembered = remember(&self.id, session.tools(), &self.ledger.past());
         let mut last_words = ratings;
-        last_words.extend(remembered.map(Event::from));
+        if let Some(written) = remembered {
+            let raised = self.raised(session, &written);
+            last_words.push(written.into());
+            last_words.extend(raised);
+        }
         self.finish(ending, last_words).await
     }
 

@@ -106,6 +106,7 @@ fn live_one(
             past: &past,
             calls_left,
             diary,
+            space: None,
         };
         match block_on(brain.step(&view, &mut Conversation::default())).unwrap() {
             Step::Done { outcome, note } => {
@@ -212,6 +213,7 @@ fn another_seed_another_tick_or_another_persona_is_another_day() {
             past: &[],
             calls_left: 40,
             diary: &Diary::default(),
+            space: None,
         };
         format!(
             "{:?}",
@@ -576,6 +578,7 @@ fn every_used_module_is_rated_exactly_once_from_its_own_calls() {
                 past: &day.past,
                 calls_left: 0,
                 diary: &Diary::default(),
+                space: None,
             };
             let drafts = drafts(&view, &digests);
             assert_eq!(
@@ -644,6 +647,7 @@ fn notes_are_made_from_counts() {
             past,
             calls_left: 0,
             diary: &Diary::default(),
+            space: None,
         };
         drafts(&view, &digest(past)).remove(0).verdict
     };

@@ -93,6 +93,8 @@ event_types! {
     PersonaHalted v 1;
     /// A tick began; written before anything else in it.
     TickStarted v 1;
+    /// A tick acts in a space that is shared with others.
+    SpaceEntered v 1;
     /// A tool call is about to be sent.
     ToolCalled v 2;
     /// The call with that id succeeded.
@@ -109,6 +111,10 @@ event_types! {
     RatingFailed v 1;
     /// What a tick leaves to be remembered.
     DiaryWritten v 1;
+    /// Something was put into a shared space, and others ought to find it there.
+    ExpectationRaised v 1;
+    /// What another put into a shared space was looked for.
+    ExpectationChecked v 1;
     /// A tick ended.
     TickFinished v 2;
     /// A tick was found unfinished after a crash.
@@ -242,6 +248,18 @@ pub struct TickStarted {
     pub prompt_version: u32,
     /// What the brain's random choices follow from.
     pub seed: u64,
+}
+
+/// See [`Event::SpaceEntered`]. A tick without it acts in the persona's own space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceEntered {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The space.
+    pub space_id: SpaceId,
+    /// What sort of group it is for: `family`, `team`, `practice`, `brand` or `club`. Not its name, which may be
+    /// made of somebody's.
+    pub space_type: String,
 }
 
 /// What a call was meant to be, marked before it is sent.
@@ -514,6 +532,61 @@ pub struct DiaryWritten {
     pub made: Vec<KnownObject>,
     /// Ids of things that were changed, completed or removed, at most 20.
     pub closed: Vec<String>,
+}
+
+/// See [`Event::ExpectationRaised`]. From now on each of `partners` ought to find the thing in the space at its next
+/// tick there, until somebody changes or removes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectationRaised {
+    /// The tick of whoever put it there.
+    pub tick_id: TickId,
+    /// The space.
+    pub space_id: SpaceId,
+    /// The thing.
+    pub thing: KnownObject,
+    /// The call that made it.
+    pub call_id: CallId,
+    /// The personas who ought to find it.
+    pub partners: Vec<PersonaId>,
+}
+
+/// What came of looking for a thing that another had put into a shared space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectationOutcome {
+    /// It was there.
+    Kept,
+    /// The app answered, and it was not there.
+    Broken,
+    /// It had been changed or removed before anybody looked; nobody looked.
+    Void,
+}
+
+impl ExpectationOutcome {
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Broken => "broken",
+            Self::Void => "void",
+        }
+    }
+}
+
+/// See [`Event::ExpectationChecked`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectationChecked {
+    /// The tick of whoever looked.
+    pub tick_id: TickId,
+    /// The space.
+    pub space_id: SpaceId,
+    /// The thing that was looked for.
+    pub thing: KnownObject,
+    /// What came of it.
+    pub outcome: ExpectationOutcome,
+    /// The call that looked; absent where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<CallId>,
 }
 
 /// How a tick ended.

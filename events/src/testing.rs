@@ -79,6 +79,11 @@ pub fn samples() -> Vec<Event> {
         value: json!("enc:1:8yiGRh6ha+ZbSsVC.5Lc7I0zD7+U56wJ+0l2O5h57NGR5h1L1tikWrXA5"),
         at,
     };
+    let thing = KnownObject {
+        module: "todo".to_owned(),
+        kind: "task".to_owned(),
+        id: "018f0000-0000-7000-8000-000000000008".to_owned(),
+    };
     vec![
         PersonaEnrolled(description.clone()).into(),
         PersonaRevised(description).into(),
@@ -104,6 +109,12 @@ pub fn samples() -> Vec<Event> {
             model: None,
             prompt_version: 1,
             seed: 7,
+        }
+        .into(),
+        SpaceEntered {
+            tick_id: tick_id.clone(),
+            space_id: space_id.clone(),
+            space_type: "team".to_owned(),
         }
         .into(),
         ToolCalled {
@@ -184,12 +195,24 @@ pub fn samples() -> Vec<Event> {
         .into(),
         DiaryWritten {
             tick_id: tick_id.clone(),
-            made: vec![KnownObject {
-                module: "todo".to_owned(),
-                kind: "task".to_owned(),
-                id: "018f0000-0000-7000-8000-000000000008".to_owned(),
-            }],
+            made: vec![thing.clone()],
             closed: vec!["018f0000-0000-7000-8000-000000000009".to_owned()],
+        }
+        .into(),
+        ExpectationRaised {
+            tick_id: tick_id.clone(),
+            space_id: space_id.clone(),
+            thing: thing.clone(),
+            call_id: call_id.clone(),
+            partners: vec![id("018f0000-0000-7000-8000-00000000000a")],
+        }
+        .into(),
+        ExpectationChecked {
+            tick_id: tick_id.clone(),
+            space_id: space_id.clone(),
+            thing,
+            outcome: ExpectationOutcome::Kept,
+            call_id: Some(call_id.clone()),
         }
         .into(),
         TickFinished {

@@ -1,7 +1,7 @@
 //! Findings: what a product manager ought to hear in the morning, and what it rests on.
 //!
 //! ```text
-//! tables ── queries/findings/ ──▶ History ── tools, modules, errors, mistakes, people, raters ──▶ FindingsReport
+//! tables ── queries/findings/ ──▶ History ── tools, modules, errors, expectations, mistakes, … ──▶ FindingsReport
 //!            (SQL, sums)          (rows)        pure functions, each rule in one file      (serde)
 //! ```
 //!
@@ -13,6 +13,7 @@
 
 mod deploys;
 mod errors;
+mod expectations;
 pub(crate) mod history;
 mod mistakes;
 mod modules;
@@ -33,6 +34,7 @@ use serde::Serialize;
 use crate::queries::DeployRow;
 pub use deploys::{ModuleChange, SinceDeploy, ToolChange};
 pub use errors::Confusion;
+pub use expectations::ExpectationFigures;
 use history::{AroundDeploy, History, Trouble};
 pub use history::{Rater, RatingRow};
 pub use mistakes::Recovery;
@@ -81,6 +83,8 @@ pub struct FindingsReport {
     pub recoveries: Vec<Recovery>,
     /// Who was told the same twice or more.
     pub confusion: Vec<Confusion>,
+    /// What became of what personas expected of one another in shared spaces, by module.
+    pub expectations: Vec<ExpectationFigures>,
     /// What newcomers find harder.
     pub newcomers: Vec<NewcomerGap>,
     /// What is not found.
@@ -143,15 +147,21 @@ pub enum FindingKind {
     UnhelpfulErrors,
     /// A tool fails in words that nobody has read before.
     NewError,
+    /// What one account put into a shared space another does not find there.
+    BrokenExpectation,
+    /// A tool takes a mistake as if it were right.
+    AcceptedMistake,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Regression,
         Self::RatedWorse,
         Self::UnhelpfulErrors,
         Self::NewError,
+        Self::BrokenExpectation,
+        Self::AcceptedMistake,
     ];
 
     /// The word used in JSON and on the command line.
@@ -161,6 +171,8 @@ impl FindingKind {
             Self::RatedWorse => "rated-worse",
             Self::UnhelpfulErrors => "unhelpful-errors",
             Self::NewError => "new-error",
+            Self::BrokenExpectation => "broken-expectation",
+            Self::AcceptedMistake => "accepted-mistake",
         }
     }
 }
@@ -255,6 +267,7 @@ pub(crate) fn report(
         modules,
         recoveries: mistakes::recoveries(history, days),
         confusion: errors::confusion(history, days, NAMED_MAX),
+        expectations: history.expectations.clone(),
         newcomers: people::newcomer_gaps(history, days),
         unused_tools: people::unused_tools(history, offered_tools),
         flattery: raters::flattery(history, since, NAMED_MAX),
@@ -282,6 +295,8 @@ fn crossed(
     findings.extend(mistakes::unhelpful(history, moment));
     findings.extend(modules::rated_worse(history, judged, moment));
     findings.extend(errors::new_errors(history));
+    findings.extend(expectations::broken(history));
+    findings.extend(mistakes::accepted(history));
     for finding in &mut findings {
         finding.deploy = finding.since.and_then(|since| deploy_before(deploys, since));
     }

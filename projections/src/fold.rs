@@ -4,6 +4,7 @@
 mod actions;
 mod calls;
 mod deploys;
+mod expectations;
 mod feedback;
 mod personas;
 mod records;
@@ -26,7 +27,7 @@ use crate::working_set::WorkingSet;
 pub(crate) use calls::PENDING;
 
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
-pub(crate) const FOLD_VERSION: u32 = 6;
+pub(crate) const FOLD_VERSION: u32 = 7;
 
 /// Characters of a reason kept with a parked commit.
 const REASON_CHARS_MAX: usize = 500;
@@ -185,11 +186,14 @@ fn fold_event(set: &mut WorkingSet, place: &Place<'_>, event: &Event) -> Result<
         Event::TickStarted(started) => ticks::started(set, place, started),
         Event::TickFinished(finished) => ticks::finished(set, place, finished),
         Event::TickInterrupted(interrupted) => ticks::interrupted(set, place, interrupted),
+        Event::SpaceEntered(entered) => ticks::entered(set, place, entered),
         Event::ToolCalled(called) => actions::called(set, place, called),
         Event::ToolReturned(returned) => actions::returned(set, place, returned),
         Event::ToolFailed(failed) => actions::failed(set, place, failed),
         Event::Rated(rated) => feedback::rated(set, place, rated),
         Event::RatingFailed(failed) => feedback::failed(set, place, failed),
+        Event::ExpectationRaised(raised) => expectations::raised(set, place, raised),
+        Event::ExpectationChecked(checked) => expectations::checked(set, place, checked),
         Event::SessionOpened(opened) => sessions::opened(set, place, opened),
         Event::SessionClosed(closed) => sessions::closed(set, place, closed),
         Event::CallRefused(refused) => sessions::refused(set, place, refused),

@@ -69,9 +69,9 @@ pub use error::{FoldError, HaltCause, Stage};
 pub use projector::{Projector, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 pub use queries::{
     ActionFilter, ActionRow, CallAgreement, CallDifference, CallResult, CastLine, ChangePlace, ChangedField,
-    ChangedRecord, Cursor, DayReport, DeployRow, GatewayStats, Heatmap, HeatmapCell, InvalidCursor,
-    ModuleDay, ModuleFeedback, ModuleScore, ModuleScores, ModuleStars, OutcomeCount, PAGE_MAX, Page,
-    PageRequest, ParkedRow, PersonaDay, PersonaRow, RatingFilter, RatingRow, RecentAction, RecordRow,
+    ChangedRecord, Cursor, DayReport, DeployRow, ExpectationRow, GatewayStats, Heatmap, HeatmapCell,
+    InvalidCursor, ModuleDay, ModuleFeedback, ModuleScore, ModuleScores, ModuleStars, OutcomeCount, PAGE_MAX,
+    Page, PageRequest, ParkedRow, PersonaDay, PersonaRow, RatingFilter, RatingRow, RecentAction, RecordRow,
     RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay, SpendPersona, StoryTick,
     Stumble, TableCounts, TakenCall, ToolFailures, ToolStats, ToolStatsReport, Trace, TraceCall,
     UnfinishedCall,

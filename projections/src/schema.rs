@@ -41,6 +41,8 @@ folded_tables! {
         cost_micro_usd: Option<i64>,
         finished_at: Option<i64>,
         stream_seq: i64,
+        space_id: Option<String>,
+        space_type: Option<String>,
     }
     Action in "persona_actions", key (id): String {
         id: String,
@@ -77,6 +79,23 @@ folded_tables! {
         model: Option<String>,
         prompt_version: Option<i64>,
         created_at: i64,
+        stream_seq: i64,
+    }
+    Expectation in "expectations", key (space_id, thing_id, partner_id): (String, String, String) {
+        space_id: String,
+        thing_id: String,
+        partner_id: String,
+        module: String,
+        kind: String,
+        maker_id: String,
+        made_tick_id: String,
+        made_call_id: String,
+        made_at: i64,
+        state: String,
+        looked_tick_id: Option<String>,
+        looked_call_id: Option<String>,
+        looked_at: Option<i64>,
+        looked_seq: Option<i64>,
         stream_seq: i64,
     }
     Record in "records", key (space_id, table_name, record_id): (String, String, String) {

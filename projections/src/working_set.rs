@@ -13,7 +13,8 @@ mod wanted;
 mod write;
 
 use crate::schema::{
-    ChainHead, Deploy, ErasedSubject, Feedback, GatewayCall, Parked, Persona, Record, Refusal, Session, Tick,
+    ChainHead, Deploy, ErasedSubject, Expectation, Feedback, GatewayCall, Parked, Persona, Record, Refusal,
+    Session, Tick,
 };
 
 pub(crate) use actions::Actions;
@@ -28,6 +29,7 @@ pub(crate) struct WorkingSet {
     pub(crate) ticks: Held<Tick>,
     pub(crate) actions: Actions,
     pub(crate) feedback: Held<Feedback>,
+    pub(crate) expectations: Held<Expectation>,
     pub(crate) records: Held<Record>,
     pub(crate) sessions: Held<Session>,
     pub(crate) refusals: Held<Refusal>,
@@ -58,6 +60,7 @@ impl WorkingSet {
         set.ticks.assume_absent();
         set.actions.assume_absent();
         set.feedback.assume_absent();
+        set.expectations.assume_absent();
         set.records.assume_absent();
         set.sessions.assume_absent();
         set.calls.assume_absent();
@@ -76,6 +79,7 @@ impl WorkingSet {
         self.ticks.settle();
         self.actions.settle();
         self.feedback.settle();
+        self.expectations.settle();
         self.records.settle();
         self.sessions.settle();
         self.refusals.settle();
@@ -93,6 +97,7 @@ impl WorkingSet {
         self.ticks.revert();
         self.actions.revert();
         self.feedback.revert();
+        self.expectations.revert();
         self.records.revert();
         self.sessions.revert();
         self.refusals.revert();
@@ -110,6 +115,8 @@ impl WorkingSet {
         self.ticks.remove_where(|row| row.persona_id == persona);
         self.actions.remove_where(|row| row.persona_id == persona);
         self.feedback.remove_where(|row| row.persona_id == persona);
+        self.expectations
+            .remove_where(|row| row.maker_id == persona || row.partner_id == persona);
         self.sessions.remove_where(|row| row.user_id == persona);
         self.refusals.remove_where(|row| row.user_id == persona);
         self.calls.remove_where(|row| row.user_id == persona);
@@ -118,6 +125,8 @@ impl WorkingSet {
             ("ticks", "persona_id"),
             ("persona_actions", "persona_id"),
             ("persona_feedback", "persona_id"),
+            ("expectations", "maker_id"),
+            ("expectations", "partner_id"),
             ("sessions", "user_id"),
             ("refusals", "user_id"),
             ("gateway_calls", "user_id"),

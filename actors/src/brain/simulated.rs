@@ -12,7 +12,7 @@ use crate::friction::{friction, stars_for};
 use crate::model::Conversation;
 
 /// Version of the rules: habits, temper, words, mistakes. Raised when the same seed would live another day.
-const RULES_VERSION: u32 = 3;
+const RULES_VERSION: u32 = 4;
 
 /// Acts and rates by rules. A pure function of the [`TickView`]: the same view gives the same answer.
 #[derive(Debug, Clone, Copy, Default)]

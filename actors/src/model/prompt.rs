@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::brain::{CallOutcome, TickView};
+use crate::brain::{CallOutcome, SpaceView, TickView};
 use crate::digest::ModuleDigest;
 use crate::friction::friction;
 
 /// Version of the words below.
-pub(super) const PROMPT_VERSION: u32 = 1;
+pub(super) const PROMPT_VERSION: u32 = 2;
 /// Characters of one result shown to a model; what one tool says must not fill the conversation.
 const RESULT_CHARS_MAX: usize = 12_000;
 
@@ -41,8 +41,20 @@ pub(super) fn opening(tick: &TickView<'_>) -> String {
         format!("From your diary:\n{}", tick.diary)
     };
     format!(
-        "It is {today}. This is visit {} to the app.\n\n{diary}\n\nGo ahead.",
-        tick.tick_number
+        "It is {today}. This is visit {} to the app.{}\n\n{diary}\n\nGo ahead.",
+        tick.tick_number,
+        tick.space.map(shared).unwrap_or_default()
+    )
+}
+
+/// Where a visit to a shared space takes place.
+fn shared(space: &SpaceView) -> String {
+    format!(
+        " Today you are in the {} space {:?}, which you share with {}: what you do here they see, and what they put here \
+         is here for you.",
+        space.space_type,
+        space.name,
+        space.others.join(", ")
     )
 }
 

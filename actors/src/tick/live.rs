@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Tick;
 use super::record::{RecordError, Recorder};
 use super::span;
-use crate::attribution::Settled;
+use crate::attribution::{Settled, Whose};
 use crate::brain::{BrainError, CallOutcome, PlannedCall, Step, Unsent};
 use crate::mcp_client::{Answer, McpSession};
 use crate::report::TickProgress;
@@ -90,7 +90,7 @@ impl Tick<'_> {
             let calls_left = usize::try_from(self.calls_left()).unwrap_or(usize::MAX);
             let is_over = calls.len() > calls_left;
             calls.truncate(calls_left);
-            if !self.send(session, calls).await? {
+            if !self.send(session, calls, Whose::Brains).await? {
                 return Ok(self.out_of_time());
             }
             if is_over {
@@ -104,14 +104,19 @@ impl Tick<'_> {
 
     /// Records the calls, sends them together, and records each outcome under its own call's id as it comes. False
     /// when the time ran out first; the calls in flight are settled as unanswered then.
-    async fn send(&mut self, session: &McpSession, calls: Vec<PlannedCall>) -> Result<bool, RecordError> {
+    pub(super) async fn send(
+        &mut self,
+        session: &McpSession,
+        calls: Vec<PlannedCall>,
+        whose: Whose,
+    ) -> Result<bool, RecordError> {
         let now = self.stage.clock.now();
         let sights = self.ledger.sights();
         let (mut called, mut outgoing) = (Vec::new(), Vec::new());
         for call in calls {
             let (tool, arguments) = (call.tool.clone(), object(&call.arguments));
             let unsent = call.unsent.clone();
-            let (call_id, event) = self.ledger.plan(call, &sights, now);
+            let (call_id, event) = self.ledger.plan(call, whose, &sights, now);
             called.push(event);
             outgoing.push((call_id, tool, arguments, unsent));
         }

@@ -9,6 +9,8 @@ use events::{CallId, Cause, Intent, PersonaId, StreamSeq, TickId};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::Evidence;
+use super::expectations::ExpectationFigures;
 use super::stats::Share;
 use crate::queries::{CallResult, DeployRow};
 
@@ -34,6 +36,13 @@ pub(crate) struct History {
     pub(crate) failed_ratings: Vec<(String, u64)>,
     /// Answering times per tool, within the report's own time.
     pub(crate) latencies: Vec<Latency>,
+    /// Mistakes that were taken as if they were right, latest first, within the report's own time. Sending the same twice
+    /// is not among them: two of a kind may be meant.
+    pub(crate) accepted: Vec<AcceptedMistake>,
+    /// What became of what personas expected of one another in shared spaces, by module, within the report's own time.
+    pub(crate) expectations: Vec<ExpectationFigures>,
+    /// What was not there for others, latest first, within the same time.
+    pub(crate) broken_expectations: Vec<BrokenExpectation>,
     /// There were more troubles than are kept; older ones are missing.
     pub(crate) is_shortened: bool,
 }
@@ -113,6 +122,36 @@ pub struct Rater {
     pub prompt_version: Option<i64>,
     /// Version of the rules the stars are given by.
     pub rubric_version: i64,
+}
+
+/// A deliberate mistake that the app took as if it were right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AcceptedMistake {
+    /// The tool.
+    pub(crate) tool: String,
+    /// Its module.
+    pub(crate) module: String,
+    /// Which mistake.
+    pub(crate) mistake: String,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// The call.
+    pub(crate) evidence: Evidence,
+}
+
+/// A thing in a shared space that another member did not find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BrokenExpectation {
+    /// The module.
+    pub(crate) module: String,
+    /// What it is.
+    pub(crate) kind: String,
+    /// The call that made it.
+    pub(crate) made: Evidence,
+    /// The call of another account that did not show it.
+    pub(crate) looked: Evidence,
+    /// When.
+    pub(crate) looked_at: Timestamp,
 }
 
 /// When one rater rated.

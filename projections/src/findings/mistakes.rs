@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use events::{CallId, Cause, Intent, PersonaId, TickId};
 use serde::Serialize;
 
-use super::history::{History, Trouble};
+use super::history::{AcceptedMistake, History, Trouble};
 use super::stats::{Interval, Share, false_discovery_rates, fisher_greater, step_of};
 use super::{Evidence, Finding, FindingKind, Moment, percent};
 use crate::queries::CallResult;
@@ -77,6 +77,45 @@ fn refused(history: &History) -> Vec<Refused<'_>> {
         .map(|trouble| Refused {
             trouble,
             is_recovered: is_recovered(trouble),
+        })
+        .collect()
+}
+
+/// One finding for each tool and mistake that it took as if it were right. Nobody who errs there ever learns of it.
+pub(super) fn accepted(history: &History) -> Vec<Finding> {
+    let mut kinds: BTreeMap<(&str, &str), Vec<&AcceptedMistake>> = BTreeMap::new();
+    for accepted in &history.accepted {
+        let kind = (accepted.tool.as_str(), accepted.mistake.as_str());
+        kinds.entry(kind).or_default().push(accepted);
+    }
+    kinds
+        .into_iter()
+        .map(|((tool, mistake), accepted)| {
+            let people: BTreeSet<&str> = accepted
+                .iter()
+                .map(|accepted| accepted.evidence.persona_id.as_str())
+                .collect();
+            let module = accepted.first().map(|accepted| accepted.module.clone());
+            let evidence = accepted.iter().take(Evidence::MAX);
+            Finding {
+                kind: FindingKind::AcceptedMistake,
+                module: module.unwrap_or_default(),
+                tool: Some(tool.to_owned()),
+                headline: format!(
+                    "{tool} takes a mistake as if it were right: {}",
+                    mistake.replace('-', " ")
+                ),
+                detail: format!(
+                    "{} such calls, wrong on purpose, were answered as if they had worked",
+                    accepted.len()
+                ),
+                since: accepted.iter().map(|accepted| accepted.at).min(),
+                deploy: None,
+                personas_affected: people.len() as u64,
+                p_value: None,
+                false_discovery_rate: None,
+                evidence: evidence.map(|accepted| accepted.evidence.clone()).collect(),
+            }
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! A tick begins and ends, or is found unfinished.
 
-use events::{TickFinished, TickId, TickInterrupted, TickStarted, TickTrigger};
+use events::{SpaceEntered, TickFinished, TickId, TickInterrupted, TickStarted, TickTrigger};
 
 use super::{Place, actions};
 use crate::column::bigint;
@@ -34,6 +34,8 @@ pub(super) fn started(
             cost_micro_usd: None,
             finished_at: None,
             stream_seq: bigint(place.seq.0),
+            space_id: None,
+            space_type: None,
         });
     }
     // A runner outside reports after the fact, so the latest tick in the log need not be the latest in time.
@@ -44,6 +46,23 @@ pub(super) fn started(
         persona.last_active_at = persona
             .last_active_at
             .max(Some(started.started_at.as_microsecond()));
+    })
+}
+
+/// A tick of somebody else does not fit.
+pub(super) fn entered(
+    set: &mut WorkingSet,
+    place: &Place<'_>,
+    entered: &SpaceEntered,
+) -> Result<(), FoldError> {
+    let persona = place.persona()?;
+    let tick = set.ticks.get(entered.tick_id.as_str())?;
+    if tick.is_none_or(|tick| tick.persona_id != persona.as_str()) {
+        return Err(FoldError::park(format!("tick {} never began", entered.tick_id)));
+    }
+    set.ticks.change(entered.tick_id.as_str(), |tick| {
+        tick.space_id = Some(entered.space_id.to_string());
+        tick.space_type = Some(entered.space_type.clone());
     })
 }
 

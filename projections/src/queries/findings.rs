@@ -2,6 +2,7 @@
 
 mod calls;
 mod deploy;
+mod expectations;
 mod ratings;
 
 use events::StreamSeq;
@@ -60,6 +61,9 @@ impl Tables {
             raters: ratings::raters(db, look_back).await?,
             failed_ratings: ratings::failed(db, figures).await?,
             latencies: calls::latencies(db, figures).await?,
+            accepted: calls::accepted(db, figures).await?,
+            expectations: expectations::figures(db, figures).await?,
+            broken_expectations: expectations::broken(db, figures).await?,
             is_shortened,
         };
         let mut marked = deploys::all(db).await?;

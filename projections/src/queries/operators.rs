@@ -4,6 +4,7 @@
 //! is a place in the log and an id there, so a page never skips or repeats a row because others were added.
 
 mod cast;
+mod expectations;
 mod gateway;
 mod heatmap;
 mod page;
@@ -16,6 +17,7 @@ mod tool_stats;
 mod trace;
 
 pub use cast::CastLine;
+pub use expectations::ExpectationRow;
 pub use gateway::{GatewayStats, OutcomeCount, RefusalRow, RuleCount, SessionRow};
 pub use heatmap::{Heatmap, HeatmapCell, SourceCount};
 pub use page::{Cursor, InvalidCursor, PAGE_MAX, Page, PageRequest};

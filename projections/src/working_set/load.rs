@@ -64,9 +64,30 @@ impl WorkingSet {
         for row in rows_with_keys(db, deploys).await? {
             set.deploys.loaded(row);
         }
+        set.load_expectations(db, wanted).await?;
         set.load_records(db, wanted).await?;
         set.load_actions(db, wanted).await?;
         Ok(set)
+    }
+
+    async fn load_expectations(&mut self, db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {
+        for (space, thing, partner) in &wanted.expectations {
+            let key = ((*space).to_owned(), (*thing).to_owned(), (*partner).to_owned());
+            self.expectations.asked_for(key);
+        }
+        let keys = Keys {
+            columns: ["space_id", "thing_id", "partner_id"],
+            values: wanted
+                .expectations
+                .iter()
+                .map(|(space, thing, partner)| [*space, *thing, *partner])
+                .collect(),
+            and: "",
+        };
+        for row in rows_with_keys(db, keys).await? {
+            self.expectations.loaded(row);
+        }
+        Ok(())
     }
 
     async fn load_records(&mut self, db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use events::{Delivery, Event, RecordedCommit, TickId};
+use events::{Delivery, Event, RecordedCommit, Subject, TickId};
 
 use crate::fold::{action_id, feedback_id, fits_key};
 
@@ -18,6 +18,8 @@ pub(crate) struct Wanted<'a> {
     /// Ticks whose pending calls are to be settled.
     pub(super) ending_ticks: HashSet<&'a str>,
     pub(super) feedback: HashSet<String>,
+    /// Space, thing, partner.
+    pub(super) expectations: HashSet<(&'a str, &'a str, &'a str)>,
     /// Space, table, record.
     pub(super) records: HashSet<(&'a str, &'a str, &'a str)>,
     pub(super) sessions: HashSet<&'a str>,
@@ -33,13 +35,14 @@ impl<'a> Wanted<'a> {
         let mut wanted = Self::default();
         for delivery in batch {
             if let Delivery::Commit(RecordedCommit { commit, .. }) = delivery {
-                commit.events.iter().for_each(|event| wanted.add(event));
+                let subject = &commit.subject;
+                commit.events.iter().for_each(|event| wanted.add(subject, event));
             }
         }
         wanted
     }
 
-    fn add(&mut self, event: &'a Event) {
+    fn add(&mut self, subject: &'a Subject, event: &'a Event) {
         match event {
             Event::PersonaEnrolled(enrolled) => {
                 self.personas.insert(enrolled.0.persona_id.as_str());
@@ -56,6 +59,9 @@ impl<'a> Wanted<'a> {
             }
             Event::TickFinished(finished) => self.add_end_of(finished.tick_id.as_str()),
             Event::TickInterrupted(interrupted) => self.add_end_of(interrupted.tick_id.as_str()),
+            Event::SpaceEntered(entered) => {
+                self.ticks.insert(entered.tick_id.as_str());
+            }
             Event::ToolCalled(called) => {
                 if fits_key(&called.tool) {
                     self.action_ids.insert(action_id(called));
@@ -76,6 +82,18 @@ impl<'a> Wanted<'a> {
             }
             Event::RatingFailed(failed) => {
                 self.add_feedback(&failed.tick_id, &failed.module);
+            }
+            Event::ExpectationRaised(raised) if fits_key(&raised.thing.id) => {
+                for partner in &raised.partners {
+                    let (space, thing) = (raised.space_id.as_str(), raised.thing.id.as_str());
+                    self.expectations.insert((space, thing, partner.as_str()));
+                }
+            }
+            Event::ExpectationChecked(checked) if fits_key(&checked.thing.id) => {
+                if let Subject::Persona(looker) = subject {
+                    let (space, thing) = (checked.space_id.as_str(), checked.thing.id.as_str());
+                    self.expectations.insert((space, thing, looker.as_str()));
+                }
             }
             Event::RecordChanged(changed) if fits_key(&changed.table) => {
                 self.records.insert((
@@ -101,6 +119,8 @@ impl<'a> Wanted<'a> {
             }
             // Names no key may have are refused before anything is looked for.
             Event::RecordChanged(_)
+            | Event::ExpectationRaised(_)
+            | Event::ExpectationChecked(_)
             | Event::PersonaErased(_)
             | Event::CallRefused(_)
             | Event::ModelAsked(_)

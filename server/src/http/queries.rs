@@ -63,6 +63,7 @@ queries! {
     "personas.story" ("persona", "cursor", "limit") "A persona's ticks, newest first, with calls and ratings" refuses 404;
     "ticks.trace" ("tick") "One tick as the persona and as the gateway tell it" refuses 404;
     "events.get" ("seq") "One commit of the log, without app data and sealed arguments" refuses 404;
+    "expectations.recent" ("cursor", "limit", "state") "What one persona put into a shared space and whether its partners found it, newest first";
     "findings.report" () "What got worse, since when, what changed then, and the rows that show it";
     "feedback.summary" ("days") "Ratings of each module, day by day";
     "feedback.heatmap" ("days", "source") "Module by archetype: mean stars with their 95 % interval";
@@ -135,6 +136,10 @@ async fn answer(app: &App, name: &str, params: &mut Params) -> Result<Value, Pro
             json_of(&tables.trace(&tick).await?.ok_or_else(unknown)?)
         }
         "events.get" => event::show(app, params.seq()?).await,
+        "expectations.recent" => {
+            let state = params.take("state");
+            json_of(&tables.expectations(state.as_deref(), &params.page(ROWS)?).await?)
+        }
         "findings.report" => findings(app).await,
         "feedback.summary" => json_of(&tables.module_scores(now, params.days(7)?).await?),
         "feedback.heatmap" => {

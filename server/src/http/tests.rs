@@ -7,6 +7,7 @@ mod erasures;
 mod external;
 mod grants;
 mod house;
+mod in_shared_spaces;
 mod mutable_log;
 mod old_clients;
 mod personas;

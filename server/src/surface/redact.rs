@@ -62,6 +62,7 @@ const RULES: &[Rule] = &[
         ],
         &[],
     ),
+    rule("SpaceEntered", &["tick_id", "space_type"], &["space_id"]),
     rule(
         "ToolCalled",
         &[
@@ -135,6 +136,16 @@ const RULES: &[Rule] = &[
     ),
     rule("RatingFailed", &["tick_id", "module"], &["reason"]),
     rule("DiaryWritten", &["tick_id"], &["made", "closed"]),
+    rule(
+        "ExpectationRaised",
+        &["tick_id", "call_id"],
+        &["space_id", "thing", "partners"],
+    ),
+    rule(
+        "ExpectationChecked",
+        &["tick_id", "outcome", "call_id"],
+        &["space_id", "thing"],
+    ),
     rule(
         "TickFinished",
         &[

@@ -36,6 +36,7 @@ fn dice(seed: u64) -> Dice {
     let started_at = events::testing::sample_time();
     let view = TickView {
         diary: &crate::diary::Diary::default(),
+        space: None,
         persona: &persona,
         tick_number: 1,
         seed,

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::{DAY_US, Span};
 use crate::column;
 use crate::database::{Db, DbRow, query};
-use crate::findings::history::{CallCell, Latency, Trouble};
+use crate::findings::Evidence;
+use crate::findings::history::{AcceptedMistake, CallCell, Latency, Trouble};
 
 /// Failed and repeated calls that are looked at one by one, latest first.
 const TROUBLES_MAX: u32 = 100_000;
+/// Accepted mistakes that are.
+const ACCEPTED_MAX: i64 = 1_000;
 
 pub(super) async fn cells(db: &mut Db<'_>, span: Span) -> Result<Vec<CallCell>, sqlx::Error> {
     let rows = query(
@@ -120,6 +123,53 @@ pub(super) async fn troubles(db: &mut Db<'_>, span: Span) -> Result<(Vec<Trouble
     let is_shortened = troubles.len() > TROUBLES_MAX as usize;
     troubles.truncate(TROUBLES_MAX as usize);
     Ok((troubles, is_shortened))
+}
+
+/// Mistakes that were taken as if they were right, latest first.
+pub(super) async fn accepted(db: &mut Db<'_>, span: Span) -> Result<Vec<AcceptedMistake>, sqlx::Error> {
+    let rows = query(
+        "-- name: findings_accepted_mistakes
+         SELECT id,
+                call_id,
+                persona_id,
+                tool_name,
+                module,
+                mistake,
+                created_at,
+                stream_seq
+         FROM persona_actions
+         WHERE intent = 'mistake'
+           AND result = 'ok'
+           AND mistake <> 'double-submit'
+           AND created_at > $1
+           AND created_at <= $2
+         ORDER BY created_at DESC,
+                  stream_seq DESC,
+                  id DESC
+         LIMIT $3",
+    )
+    .bind(span.from)
+    .bind(span.to)
+    .bind(ACCEPTED_MAX)
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AcceptedMistake {
+                tool: row.try_get("tool_name")?,
+                module: row.try_get("module")?,
+                mistake: row.try_get("mistake")?,
+                at: column::time(row, "created_at")?,
+                evidence: Evidence {
+                    kind: "call",
+                    id: row.try_get("id")?,
+                    call_id: Some(row.try_get("call_id")?),
+                    persona_id: row.try_get("persona_id")?,
+                    stream_seq: column::seq(row, "stream_seq")?,
+                },
+            })
+        })
+        .collect()
 }
 
 /// Names of tools and modules, each kept once.

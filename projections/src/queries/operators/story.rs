@@ -4,6 +4,7 @@ use events::{PersonaId, StreamSeq, TickId};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::expectations::{self, ExpectationRow};
 use super::page::{Cursor, Page, PageRequest};
 use super::ratings::{RatingRow, rating_of};
 use crate::column;
@@ -38,8 +39,12 @@ pub struct StoryTick {
     pub reason: Option<String>,
     /// Millionths of a dollar; `None` where not known.
     pub cost_micro_usd: Option<u64>,
+    /// What sort of group the space it acted in is for; `None` in the persona's own.
+    pub space_type: Option<String>,
     /// Place of the commit that began it.
     pub stream_seq: StreamSeq,
+    /// What it put into a shared space for others to find, and what it looked for there.
+    pub expectations: Vec<ExpectationRow>,
     /// Its calls in the order they were decided.
     pub actions: Vec<ActionRow>,
     /// Its ratings, by module.
@@ -135,13 +140,19 @@ async fn tell(db: &mut Db<'_>, ticks: &mut [StoryTick]) -> Result<(), sqlx::Erro
             among.placeholder(1)
         )
     })
-    .bind(ids)
-    .fetch_all(db)
+    .bind(ids.clone())
+    .fetch_all(&mut *db)
     .await?;
     for row in &ratings {
         let rating = rating_of(row)?;
         if let Some(tick) = ticks.iter_mut().find(|tick| tick.tick_id == rating.tick_id) {
             tick.ratings.push(rating);
+        }
+    }
+    for expectation in expectations::of_ticks(db, ids).await? {
+        let is_of = |tick: &&mut StoryTick| expectation.concerns(&tick.tick_id);
+        for tick in ticks.iter_mut().filter(is_of) {
+            tick.expectations.push(expectation.clone());
         }
     }
     Ok(())
@@ -161,6 +172,8 @@ fn tick_of(row: &DbRow) -> Result<StoryTick, sqlx::Error> {
         outcome: row.try_get("outcome")?,
         reason: row.try_get("reason")?,
         cost_micro_usd: column::count_option(row, "cost_micro_usd")?,
+        space_type: row.try_get("space_type")?,
+        expectations: Vec::new(),
         stream_seq: column::seq(row, "stream_seq")?,
         actions: Vec::new(),
         ratings: Vec::new(),

@@ -303,6 +303,19 @@ fn people(report: &FindingsReport) -> Vec<String> {
             }
         ));
     }
+    for shared in &report.expectations {
+        lines.push(format!(
+            "{}: {} of {} put into a shared space were found there by others{}",
+            printable(&shared.module),
+            shared.kept,
+            count_of(shared.kept + shared.broken, "thing"),
+            if shared.void > 0 {
+                format!("; {} changed before anybody looked", shared.void)
+            } else {
+                String::new()
+            }
+        ));
+    }
     for gap in &report.newcomers {
         if gap.newcomers.errors.rate() > 2.0 * gap.others.errors.rate() && gap.newcomers.errors.of > 0 {
             lines.push(format!(

@@ -10,6 +10,8 @@ const KINDS = {
   "rated-worse": ["warn", "rated worse"],
   "unhelpful-errors": ["warn", "refusals that do not help"],
   "new-error": ["bad", "a new error"],
+  "accepted-mistake": ["warn", "a mistake taken as right"],
+  "broken-expectation": ["bad", "not there for others"],
 };
 // Rows of evidence shown with a finding; the JSON has the rest.
 const EVIDENCE = 6;

@@ -3,7 +3,7 @@
 import { h, put } from "./dom.js";
 import { ask } from "./api.js";
 import { count, fixed, moment, ms, plural, usd } from "./format.js";
-import { blame, did, felt, saw } from "./prose.js";
+import { blame, did, felt, saw, shared } from "./prose.js";
 import { copyButtons, eventLink, face, facts, failure, outcome, pageHead, quiet, stars, traceLink, when } from "./parts.js";
 
 export function show(place, { signal, about, search, setSearch }) {
@@ -100,6 +100,7 @@ function card(tick) {
     { class: "acts" },
     h("section", null, h("h3", null, "Saw"), h("p", null, saw(tick)), links(looked)),
     h("section", null, h("h3", null, "Did"), h("p", null, did(tick)), links(acted)),
+    tick.space_type ? h("section", null, h("h3", null, `In a ${tick.space_type} it shares`), h("p", null, shared(tick).join(" ") || "Nothing was waited for."), h("div", { class: "links" }, tick.expectations.slice(0, 8).map((row) => eventLink(row.looked_seq ?? row.stream_seq, `${row.kind} ${row.state} #${row.looked_seq ?? row.stream_seq}`)))) : null,
     h(
       "section",
       null,

@@ -72,6 +72,19 @@ export function blame(action) {
   return [FAULT[action.cause] ?? "", slip ? `it ${slip}` : ""].filter(Boolean).join(": ");
 }
 
+const FOUND = { kept: "found what a partner had put there", broken: "did not find what a partner had put there", void: "need not look: it was changed before" };
+
+/** What a tick put into a shared space for others and what it found there, in sentences. */
+export function shared(tick) {
+  const made = tick.expectations.filter((row) => row.made_tick_id === tick.tick_id);
+  const looked = tick.expectations.filter((row) => row.looked_tick_id === tick.tick_id && row.state !== "void");
+  const by = (rows, name) => [...new Set(rows.map((row) => row[name]))].join(", ");
+  return [
+    looked.length ? `${plural(looked.filter((row) => row.state === "kept").length, "thing")} of ${count(looked.length)} that ${by(looked, "maker_name")} had put there ${looked.length === 1 ? "was" : "were"} there.` : "",
+    made.length ? `${by(made, "partner_name")} ought to find ${plural(made.length, "thing")} it made.` : "",
+  ].filter(Boolean);
+}
+
 /** An event of the feed in a few words, with how it is to be taken. */
 export function line(item, nameOf) {
   const data = item.data ?? {};
@@ -91,6 +104,9 @@ export function line(item, nameOf) {
     case "Rated": return say(data.rating <= 2 ? "warn" : "good", `rates ${data.module} ${"★".repeat(data.rating ?? 0)} ${data.notes ?? ""}`);
     case "RatingFailed": return say("warn", `could not rate ${data.module}: ${data.reason ?? ""}`);
     case "DiaryWritten": return say("", "wrote its diary");
+    case "SpaceEntered": return say("", `acts in a shared ${data.space_type}`);
+    case "ExpectationRaised": return say("", "put something where its partners ought to find it");
+    case "ExpectationChecked": return say(data.outcome === "broken" ? "bad" : "", FOUND[data.outcome] ?? "looked for what a partner had put there");
     case "TickFinished": return say(data.outcome === "failed" ? "bad" : "", `ended its tick: ${data.outcome}, ${plural(data.calls ?? 0, "call")}`);
     case "TickInterrupted": return say("warn", `was interrupted: ${data.reason ?? ""}`);
     case "SessionOpened": return say("", `opened a session with ${data.client || "a client"}`);

@@ -51,14 +51,38 @@ async fn share(app: &App, persona: &Account, partner: &Account) -> Result<(), Id
     } else {
         let space = NewSpace {
             name,
-            space_type: SpaceType::Team,
+            space_type: type_of(&partner.email, &persona.email),
         };
         app.identity.create_space(&partner.id, space).await?.space_id
     };
+    // With the consent of both, in the steps of the public interface.
+    let member = SpaceRole::Member;
+    let invitation = app
+        .identity
+        .invite(&partner.id, &space, &persona.email, member)
+        .await?;
     app.identity
-        .add_member(&space, &persona.id, SpaceRole::Member)
+        .accept_invitation(&persona.id, &invitation.id)
         .await?;
     Ok(())
+}
+
+/// What sort of group two personas make: each sort has its pairs, and a pair always the same.
+fn type_of(one: &str, other: &str) -> SpaceType {
+    const TYPES: [SpaceType; 5] = [
+        SpaceType::Family,
+        SpaceType::Team,
+        SpaceType::Practice,
+        SpaceType::Brand,
+        SpaceType::Club,
+    ];
+    let mut pair = [one, other];
+    pair.sort_unstable();
+    let mixed = pair.concat().bytes().fold(0_u32, |mixed, byte| {
+        mixed.wrapping_mul(12).wrapping_add(u32::from(byte))
+    });
+    let at = usize::try_from(mixed).unwrap_or_default() % TYPES.len();
+    TYPES.get(at).copied().unwrap_or(SpaceType::Team)
 }
 
 /// The account's spaces that may have more than one member, with their names.
@@ -70,4 +94,27 @@ async fn shared_spaces(app: &App, user: &UserId) -> Result<Vec<(SpaceId, String)
     Ok(shared
         .map(|membership| (membership.space_id, membership.name))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_shipped_pairs_share_a_space_of_each_sort() {
+        let catalog =
+            catalog::Catalog::parse("shipped", catalog::Catalog::embedded_text(), &gateway::module_names()).unwrap();
+        let sorts: BTreeSet<String> = catalog
+            .personas
+            .iter()
+            .flat_map(|persona| persona.partners.iter().map(move |other| (&persona.email, other)))
+            .map(|(one, other)| {
+                assert_eq!(type_of(one, other), type_of(other, one));
+                format!("{:?}", type_of(one, other))
+            })
+            .collect();
+        assert_eq!(sorts.len(), 5, "{sorts:?}");
+    }
 }

@@ -25,6 +25,15 @@ fn persona(email: &str, archetype: &str, cadence: &str) -> Value {
     persona
 }
 
+/// Anna and Ben act every hour, and share a space.
+fn share(persona: &mut Value) {
+    let pair = ["persona.anna@mana.test", "persona.ben@mana.test"];
+    if let Some(at) = pair.iter().position(|email| persona["email"] == **email) {
+        persona["partners"] = json!([pair[1 - at]]);
+        persona["tickCadence"] = json!("hourly");
+    }
+}
+
 /// What this cast does in the first six hours of a fresh house.
 async fn lived(cast: &[(&str, &str, &str)], change: impl Fn(&mut Value)) -> BehaviourDigest {
     let house = TestHouse::open().await;
@@ -61,13 +70,14 @@ async fn lived(cast: &[(&str, &str, &str)], change: impl Fn(&mut Value)) -> Beha
 /// and the two runs differ.
 #[tokio::test]
 async fn one_seed_lives_the_same_days_in_two_fresh_houses_and_another_persona_changes_nobody_else_s() {
-    let one = lived(&CAST, |_| {}).await;
-    let other = lived(&CAST, |_| {}).await;
+    let one = lived(&CAST, share).await;
+    let other = lived(&CAST, share).await;
     assert_eq!(one, other);
-    assert!(one.ticks >= 8 && one.calls >= 30, "{one:?}");
+    assert!(one.ticks >= 16 && one.calls >= 60, "{one:?}");
+    assert_ne!(one.digest, lived(&CAST, |_| {}).await.digest, "sharing a space is another life");
 
     let with_kai = [&CAST[..], &[("persona.kai@mana.test", "researcher", "daily")]].concat();
-    let more = lived(&with_kai, |_| {}).await;
+    let more = lived(&with_kai, share).await;
     assert_ne!(more.digest, one.digest);
     for (email, days) in &one.personas {
         assert_eq!(&more.personas[email], days, "{email} lives as before");
