@@ -110,6 +110,11 @@ impl Life {
             }
             Event::RatingFailed(failed) => self.open.notes.push(format!("{} failed", failed.module)),
             Event::SpaceEntered(entered) => self.open.notes.push(format!("in a {}", entered.space_type)),
+            Event::EdgeTried(tried) => {
+                let (tool, field, class, verdict) =
+                    (&tried.tool, &tried.field, &tried.class, tried.verdict.as_str());
+                self.open.notes.push(format!("{tool} {field} {class} {verdict}"));
+            }
             Event::ExpectationChecked(checked) => {
                 let (thing, outcome) = (&checked.thing, checked.outcome.as_str());
                 let looked = format!("{} {} {outcome}", thing.module, thing.kind);

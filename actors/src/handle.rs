@@ -267,6 +267,10 @@ fn describe_metrics() {
         "cast_expectations_total",
         "Things that were looked for in shared spaces, by whether they were there"
     );
+    metrics::describe_counter!(
+        "cast_edges_total",
+        "Edge input brought on purpose, by how the tool stood it"
+    );
     metrics::describe_counter!("cast_restarts_total", "Restarts of roster, scheduler and cast");
     metrics::describe_histogram!(
         "cast_tick_duration_seconds",
@@ -308,6 +312,9 @@ fn describe_metrics() {
     for outcome in ["ok", "error"] {
         metrics::counter!("cast_model_requests_total", "outcome" => outcome).increment(0);
         metrics::counter!("cast_tool_calls_total", "outcome" => outcome).increment(0);
+    }
+    for verdict in ["accepted", "refused", "altered", "broke", "unanswered"] {
+        metrics::counter!("cast_edges_total", "verdict" => verdict).increment(0);
     }
     for outcome in ["kept", "broken", "void"] {
         metrics::counter!("cast_expectations_total", "outcome" => outcome).increment(0);

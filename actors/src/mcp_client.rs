@@ -1,5 +1,7 @@
 //! A persona's MCP session: opened with its own token, closed when its tick ends.
 
+mod raw;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -66,6 +68,9 @@ pub(crate) enum Answer {
 pub(crate) struct McpSession {
     service: RunningService<RoleClient, ClientConfig>,
     tools: Vec<ToolInfo>,
+    /// What it was opened with.
+    token: SecretString,
+    space: Option<SpaceId>,
 }
 
 impl McpSession {
@@ -81,6 +86,8 @@ impl McpSession {
                 Ok(tools) => Ok(Self {
                     service,
                     tools: tools.into_iter().map(tool_info).collect(),
+                    token: token.clone(),
+                    space: space.cloned(),
                 }),
                 Err(error) => {
                     close(service).await;

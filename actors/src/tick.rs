@@ -4,6 +4,7 @@
 //! `ToolCalled` is, and when the log cannot be written the tick stops where it is, to be found unfinished later.
 
 mod ask;
+mod chaos;
 mod live;
 mod look;
 mod rating;
@@ -356,6 +357,7 @@ impl Tick<'_> {
     async fn act_and_finish(&mut self, session: &McpSession) -> Result<Finished, RecordError> {
         self.look(session).await?;
         let ending = self.live(session).await?;
+        self.bring_edges(session, &ending).await?;
         let ratings = self.rate(session, &ending).await?;
         let remembered = remember(&self.id, session.tools(), &self.ledger.past());
         let mut last_words = ratings;

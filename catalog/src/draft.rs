@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use crate::faults::Faults;
 use crate::persona::Persona;
 
-/// The keys a persona may have; all but `partners` are required.
-const KEYS: [&str; 9] = [
+/// The keys a persona may have; all but `partners` and `enabled` are required.
+const KEYS: [&str; 10] = [
     "email",
     "name",
     "archetype",
@@ -19,6 +19,7 @@ const KEYS: [&str; 9] = [
     "moduleMix",
     "partners",
     "systemPrompt",
+    "enabled",
 ];
 
 /// A persona as far as its types were right. `None` where a fault was noted instead.
@@ -34,6 +35,7 @@ pub(crate) struct Draft {
     /// Positions are those of the file; `None` for an entry that is no text.
     pub(crate) partners: Vec<Option<String>>,
     pub(crate) system_prompt: Option<String>,
+    pub(crate) is_enabled: Option<bool>,
 }
 
 impl Draft {
@@ -65,6 +67,7 @@ impl Draft {
             module_mix: keys.module_mix(),
             partners: keys.partners(),
             system_prompt: keys.text("systemPrompt"),
+            is_enabled: keys.enabled(),
         }
     }
 
@@ -80,6 +83,7 @@ impl Draft {
             module_mix: self.module_mix?,
             partners: self.partners.into_iter().collect::<Option<_>>()?,
             system_prompt: self.system_prompt?,
+            is_enabled: self.is_enabled?,
         })
     }
 }
@@ -103,6 +107,16 @@ impl<'a> Keys<'a, '_> {
     fn text(&mut self, key: &str) -> Option<String> {
         let value = self.required(key)?;
         self.string(&member(key), value)
+    }
+
+    fn enabled(&mut self) -> Option<bool> {
+        let Some(value) = self.object.get("enabled") else {
+            return Some(true);
+        };
+        if value.as_bool().is_none() {
+            self.fault(".enabled", format!("must be true or false, not {}", kind(value)));
+        }
+        value.as_bool()
     }
 
     fn cadence(&mut self) -> Option<Cadence> {

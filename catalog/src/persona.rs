@@ -22,7 +22,7 @@ pub const PROMPT_CHARS_MAX: usize = 8_000;
 pub(crate) const NAME_CHARS_MAX: usize = 100;
 
 /// The kinds of user a persona can be.
-pub const ARCHETYPES: [&str; 7] = [
+pub const ARCHETYPES: [&str; 8] = [
     "adhd-student",
     "ceo-busy",
     "creative-parent",
@@ -30,6 +30,7 @@ pub const ARCHETYPES: [&str; 7] = [
     "researcher",
     "freelancer",
     "overwhelmed-newbie",
+    "chaos",
 ];
 
 /// One persona, as the catalog describes it.
@@ -55,13 +56,19 @@ pub struct Persona {
     pub partners: Vec<String>,
     /// What a model is told to be, in the persona's own language; 1 to [`PROMPT_CHARS_MAX`] characters.
     pub system_prompt: String,
+    /// Whether it is one of the cast unless somebody asks for more.
+    #[serde(skip)]
+    pub is_enabled: bool,
 }
 
-/// Every persona that ought to exist, in the file's order.
+/// Every persona that ought to exist, in the file's order, and those who come when they are asked for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Catalog {
     /// The personas; at least one.
     pub personas: Vec<Persona>,
+    /// Those with `"enabled": false`, which are off until somebody switches them on.
+    #[serde(skip)]
+    pub resting: Vec<Persona>,
 }
 
 impl Catalog {
@@ -83,9 +90,16 @@ impl Catalog {
             .collect();
         rules::check(&drafts, known_modules, &mut faults);
         faults.into_result()?;
-        Ok(Self {
-            personas: drafts.into_iter().filter_map(Draft::complete).collect(),
-        })
+        let all = drafts.into_iter().filter_map(Draft::complete);
+        let (personas, resting) = all.partition(|persona: &Persona| persona.is_enabled);
+        Ok(Self { personas, resting })
+    }
+
+    /// The catalog with those switched on that are off.
+    #[must_use]
+    pub fn with_resting(mut self) -> Self {
+        self.personas.append(&mut self.resting);
+        self
     }
 
     /// Reads the catalog at `path`.

@@ -109,6 +109,8 @@ event_types! {
     Rated v 2;
     /// The rating turn gave nothing usable for a module.
     RatingFailed v 1;
+    /// A tool field was given edge input on purpose.
+    EdgeTried v 1;
     /// What a tick leaves to be remembered.
     DiaryWritten v 1;
     /// Something was put into a shared space, and others ought to find it there.
@@ -510,6 +512,60 @@ pub struct RatingFailed {
     pub module: String,
     /// Why there is no rating.
     pub reason: String,
+}
+
+/// How a tool stood edge input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EdgeVerdict {
+    /// It took it, and read it back as it was sent where that could be seen.
+    Accepted,
+    /// It refused it cleanly.
+    Refused,
+    /// It took it and read it back otherwise.
+    Altered,
+    /// It broke: an internal error, an error that shows its insides, or a list that fails since.
+    Broke,
+    /// There was no answer.
+    Unanswered,
+}
+
+impl EdgeVerdict {
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Altered => "altered",
+            Self::Broke => "broke",
+            Self::Unanswered => "unanswered",
+        }
+    }
+
+    /// Whether it is as it should be.
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Accepted | Self::Refused)
+    }
+}
+
+/// See [`Event::EdgeTried`]. The call itself is a `ToolCalled` with intent `chaos`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeTried {
+    /// The tick.
+    pub tick_id: TickId,
+    /// The call.
+    pub call_id: CallId,
+    /// The tool's MCP name.
+    pub tool: String,
+    /// The field that was given the edge; `*` for the call as a whole.
+    pub field: String,
+    /// The edge class, such as `zero-width`.
+    pub class: String,
+    /// How it stood it.
+    pub verdict: EdgeVerdict,
+    /// What was wrong, at most [`ERROR_CHARS_MAX`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// A thing in the app, by its id. Nothing that it says is kept: that may be encrypted where it is.

@@ -193,6 +193,16 @@ pub fn samples() -> Vec<Event> {
             reason: "answer was prose".to_owned(),
         }
         .into(),
+        EdgeTried {
+            tick_id: tick_id.clone(),
+            call_id: call_id.clone(),
+            tool: "todo.create".to_owned(),
+            field: "title".to_owned(),
+            class: "nfd-twin".to_owned(),
+            verdict: EdgeVerdict::Altered,
+            detail: Some("5 characters were read back as 4 others".to_owned()),
+        }
+        .into(),
         DiaryWritten {
             tick_id: tick_id.clone(),
             made: vec![thing.clone()],

@@ -12,6 +12,7 @@
 //! The report is a function of the tables and a moment: asked again as of then it is the same.
 
 mod deploys;
+mod edges;
 mod errors;
 mod expectations;
 pub(crate) mod history;
@@ -31,7 +32,7 @@ use events::{DeployName, StreamSeq};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::queries::DeployRow;
+use crate::queries::{DeployRow, EdgeRow};
 pub use deploys::{ModuleChange, SinceDeploy, ToolChange};
 pub use errors::Confusion;
 pub use expectations::ExpectationFigures;
@@ -85,6 +86,8 @@ pub struct FindingsReport {
     pub confusion: Vec<Confusion>,
     /// What became of what personas expected of one another in shared spaces, by module.
     pub expectations: Vec<ExpectationFigures>,
+    /// Which edge classes each field of each tool has seen, ever.
+    pub edges: Vec<EdgeRow>,
     /// What newcomers find harder.
     pub newcomers: Vec<NewcomerGap>,
     /// What is not found.
@@ -151,17 +154,20 @@ pub enum FindingKind {
     BrokenExpectation,
     /// A tool takes a mistake as if it were right.
     AcceptedMistake,
+    /// A tool does not stand edge input.
+    EdgeCase,
 }
 
 impl FindingKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Regression,
         Self::RatedWorse,
         Self::UnhelpfulErrors,
         Self::NewError,
         Self::BrokenExpectation,
         Self::AcceptedMistake,
+        Self::EdgeCase,
     ];
 
     /// The word used in JSON and on the command line.
@@ -173,6 +179,7 @@ impl FindingKind {
             Self::NewError => "new-error",
             Self::BrokenExpectation => "broken-expectation",
             Self::AcceptedMistake => "accepted-mistake",
+            Self::EdgeCase => "edge-case",
         }
     }
 }
@@ -268,6 +275,7 @@ pub(crate) fn report(
         recoveries: mistakes::recoveries(history, days),
         confusion: errors::confusion(history, days, NAMED_MAX),
         expectations: history.expectations.clone(),
+        edges: history.edges.clone(),
         newcomers: people::newcomer_gaps(history, days),
         unused_tools: people::unused_tools(history, offered_tools),
         flattery: raters::flattery(history, since, NAMED_MAX),
@@ -297,6 +305,7 @@ fn crossed(
     findings.extend(errors::new_errors(history));
     findings.extend(expectations::broken(history));
     findings.extend(mistakes::accepted(history));
+    findings.extend(edges::broken(history));
     for finding in &mut findings {
         finding.deploy = finding.since.and_then(|since| deploy_before(deploys, since));
     }

@@ -7,7 +7,7 @@ mod counts;
 pub(crate) mod deploys;
 mod feedback;
 mod findings;
-mod operators;
+pub(crate) mod operators;
 mod parked;
 mod personas;
 mod records;
@@ -20,7 +20,7 @@ pub use counts::TableCounts;
 pub use deploys::DeployRow;
 pub use feedback::ModuleFeedback;
 pub use operators::{
-    ActionFilter, CastLine, Cursor, ExpectationRow, GatewayStats, Heatmap, HeatmapCell, InvalidCursor,
+    ActionFilter, CastLine, Cursor, EdgeLedger, EdgeRow, ExpectationRow, GatewayStats, Heatmap, HeatmapCell, InvalidCursor,
     ModuleScore, ModuleScores, OutcomeCount, PAGE_MAX, Page, PageRequest, RatingFilter, RatingRow,
     RecentAction, RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay, SpendPersona,
     StoryTick, ToolStats, ToolStatsReport, Trace, TraceCall,

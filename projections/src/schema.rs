@@ -98,6 +98,24 @@ folded_tables! {
         looked_seq: Option<i64>,
         stream_seq: i64,
     }
+    Edge in "edge_coverage", key (persona_id, tool_name, field, class): (String, String, String, String) {
+        persona_id: String,
+        tool_name: String,
+        field: String,
+        class: String,
+        accepted: i64,
+        refused: i64,
+        altered: i64,
+        broke: i64,
+        unanswered: i64,
+        last_at: i64,
+        bad_verdict: Option<String>,
+        bad_detail: Option<String>,
+        bad_tick_id: Option<String>,
+        bad_call_id: Option<String>,
+        bad_at: Option<i64>,
+        stream_seq: i64,
+    }
     Record in "records", key (space_id, table_name, record_id): (String, String, String) {
         space_id: String,
         table_name: String,

@@ -13,7 +13,7 @@ mod wanted;
 mod write;
 
 use crate::schema::{
-    ChainHead, Deploy, ErasedSubject, Expectation, Feedback, GatewayCall, Parked, Persona, Record, Refusal,
+    ChainHead, Deploy, Edge, ErasedSubject, Expectation, Feedback, GatewayCall, Parked, Persona, Record, Refusal,
     Session, Tick,
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct WorkingSet {
     pub(crate) ticks: Held<Tick>,
     pub(crate) actions: Actions,
     pub(crate) feedback: Held<Feedback>,
+    pub(crate) edges: Held<Edge>,
     pub(crate) expectations: Held<Expectation>,
     pub(crate) records: Held<Record>,
     pub(crate) sessions: Held<Session>,
@@ -60,6 +61,7 @@ impl WorkingSet {
         set.ticks.assume_absent();
         set.actions.assume_absent();
         set.feedback.assume_absent();
+        set.edges.assume_absent();
         set.expectations.assume_absent();
         set.records.assume_absent();
         set.sessions.assume_absent();
@@ -79,6 +81,7 @@ impl WorkingSet {
         self.ticks.settle();
         self.actions.settle();
         self.feedback.settle();
+        self.edges.settle();
         self.expectations.settle();
         self.records.settle();
         self.sessions.settle();
@@ -97,6 +100,7 @@ impl WorkingSet {
         self.ticks.revert();
         self.actions.revert();
         self.feedback.revert();
+        self.edges.revert();
         self.expectations.revert();
         self.records.revert();
         self.sessions.revert();
@@ -115,6 +119,7 @@ impl WorkingSet {
         self.ticks.remove_where(|row| row.persona_id == persona);
         self.actions.remove_where(|row| row.persona_id == persona);
         self.feedback.remove_where(|row| row.persona_id == persona);
+        self.edges.remove_where(|row| row.persona_id == persona);
         self.expectations
             .remove_where(|row| row.maker_id == persona || row.partner_id == persona);
         self.sessions.remove_where(|row| row.user_id == persona);
@@ -125,6 +130,7 @@ impl WorkingSet {
             ("ticks", "persona_id"),
             ("persona_actions", "persona_id"),
             ("persona_feedback", "persona_id"),
+            ("edge_coverage", "persona_id"),
             ("expectations", "maker_id"),
             ("expectations", "partner_id"),
             ("sessions", "user_id"),

@@ -195,7 +195,7 @@ impl Tick<'_> {
     }
 
     /// Puts down outcomes, each for the call whose id it carries, and returns the events that say so.
-    fn settle(&mut self, arrivals: impl IntoIterator<Item = Arrival>) -> Vec<Event> {
+    pub(super) fn settle(&mut self, arrivals: impl IntoIterator<Item = Arrival>) -> Vec<Event> {
         let mut events = Vec::new();
         for (call_id, answer, latency_ms) in arrivals {
             let Some(settled) = self.ledger.settle(&call_id, answer, latency_ms) else {
@@ -243,7 +243,7 @@ impl Tick<'_> {
         ))
     }
 
-    fn calls_left(&self) -> u32 {
+    pub(super) fn calls_left(&self) -> u32 {
         self.stage
             .settings
             .calls_per_tick_max
@@ -316,7 +316,7 @@ fn fault_of(calls: &[PlannedCall]) -> Option<String> {
     ))
 }
 
-fn object(arguments: &Value) -> JsonObject {
+pub(super) fn object(arguments: &Value) -> JsonObject {
     arguments.as_object().cloned().unwrap_or_default()
 }
 

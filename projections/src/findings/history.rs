@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Evidence;
 use super::expectations::ExpectationFigures;
 use super::stats::Share;
-use crate::queries::{CallResult, DeployRow};
+use crate::queries::{CallResult, DeployRow, EdgeRow};
 
 /// Days that are looked back: eleven weeks, as long as the longest rule needs.
 pub(crate) const DAYS: u32 = 77;
@@ -43,6 +43,10 @@ pub(crate) struct History {
     pub(crate) expectations: Vec<ExpectationFigures>,
     /// What was not there for others, latest first, within the same time.
     pub(crate) broken_expectations: Vec<BrokenExpectation>,
+    /// Edge input that a tool did not stand, latest first, within the same time.
+    pub(crate) bad_edges: Vec<BadEdge>,
+    /// The whole ledger of edge input.
+    pub(crate) edges: Vec<EdgeRow>,
     /// There were more troubles than are kept; older ones are missing.
     pub(crate) is_shortened: bool,
 }
@@ -133,6 +137,27 @@ pub(crate) struct AcceptedMistake {
     pub(crate) module: String,
     /// Which mistake.
     pub(crate) mistake: String,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// The call.
+    pub(crate) evidence: Evidence,
+}
+
+/// Edge input that a tool did not stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadEdge {
+    /// The tool.
+    pub(crate) tool: String,
+    /// Its module.
+    pub(crate) module: String,
+    /// The field.
+    pub(crate) field: String,
+    /// The edge class.
+    pub(crate) class: String,
+    /// `altered`, `broke` or `unanswered`.
+    pub(crate) verdict: String,
+    /// What was wrong.
+    pub(crate) detail: Option<String>,
     /// When.
     pub(crate) at: Timestamp,
     /// The call.

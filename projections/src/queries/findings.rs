@@ -2,6 +2,7 @@
 
 mod calls;
 mod deploy;
+mod edges;
 mod expectations;
 mod ratings;
 
@@ -64,6 +65,8 @@ impl Tables {
             accepted: calls::accepted(db, figures).await?,
             expectations: expectations::figures(db, figures).await?,
             broken_expectations: expectations::broken(db, figures).await?,
+            bad_edges: edges::bad(db, figures).await?,
+            edges: crate::queries::operators::edges::all(db).await?,
             is_shortened,
         };
         let mut marked = deploys::all(db).await?;

@@ -4,6 +4,7 @@
 //! is a place in the log and an id there, so a page never skips or repeats a row because others were added.
 
 mod cast;
+pub(crate) mod edges;
 mod expectations;
 mod gateway;
 mod heatmap;
@@ -17,6 +18,7 @@ mod tool_stats;
 mod trace;
 
 pub use cast::CastLine;
+pub use edges::{EdgeLedger, EdgeRow};
 pub use expectations::ExpectationRow;
 pub use gateway::{GatewayStats, OutcomeCount, RefusalRow, RuleCount, SessionRow};
 pub use heatmap::{Heatmap, HeatmapCell, SourceCount};

@@ -64,10 +64,32 @@ impl WorkingSet {
         for row in rows_with_keys(db, deploys).await? {
             set.deploys.loaded(row);
         }
+        set.load_edges(db, wanted).await?;
         set.load_expectations(db, wanted).await?;
         set.load_records(db, wanted).await?;
         set.load_actions(db, wanted).await?;
         Ok(set)
+    }
+
+    async fn load_edges(&mut self, db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {
+        for [persona, tool, field, class] in &wanted.edges {
+            let key = (
+                (*persona).to_owned(),
+                (*tool).to_owned(),
+                (*field).to_owned(),
+                (*class).to_owned(),
+            );
+            self.edges.asked_for(key);
+        }
+        let keys = Keys {
+            columns: ["persona_id", "tool_name", "field", "class"],
+            values: wanted.edges.iter().copied().collect(),
+            and: "",
+        };
+        for row in rows_with_keys(db, keys).await? {
+            self.edges.loaded(row);
+        }
+        Ok(())
     }
 
     async fn load_expectations(&mut self, db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {

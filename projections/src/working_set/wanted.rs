@@ -18,6 +18,8 @@ pub(crate) struct Wanted<'a> {
     /// Ticks whose pending calls are to be settled.
     pub(super) ending_ticks: HashSet<&'a str>,
     pub(super) feedback: HashSet<String>,
+    /// Persona, tool, field, edge class.
+    pub(super) edges: HashSet<[&'a str; 4]>,
     /// Space, thing, partner.
     pub(super) expectations: HashSet<(&'a str, &'a str, &'a str)>,
     /// Space, table, record.
@@ -83,6 +85,12 @@ impl<'a> Wanted<'a> {
             Event::RatingFailed(failed) => {
                 self.add_feedback(&failed.tick_id, &failed.module);
             }
+            Event::EdgeTried(tried) if [&tried.tool, &tried.field, &tried.class].into_iter().all(|name| fits_key(name)) => {
+                if let Subject::Persona(persona) = subject {
+                    self.edges
+                        .insert([persona.as_str(), &tried.tool, &tried.field, &tried.class]);
+                }
+            }
             Event::ExpectationRaised(raised) if fits_key(&raised.thing.id) => {
                 for partner in &raised.partners {
                     let (space, thing) = (raised.space_id.as_str(), raised.thing.id.as_str());
@@ -119,6 +127,7 @@ impl<'a> Wanted<'a> {
             }
             // Names no key may have are refused before anything is looked for.
             Event::RecordChanged(_)
+            | Event::EdgeTried(_)
             | Event::ExpectationRaised(_)
             | Event::ExpectationChecked(_)
             | Event::PersonaErased(_)

@@ -207,6 +207,7 @@ async fn drift(catalog: &Catalog, live: &[LivePersona], api: &ApiClient) -> Vec<
         let Some(persona) = catalog
             .personas
             .iter()
+            .chain(&catalog.resting)
             .find(|persona| same_email(&persona.email, &email))
         else {
             found.push(Drift::Extra { email });

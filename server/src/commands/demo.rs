@@ -43,6 +43,9 @@ pub(crate) struct DemoArgs {
     /// Who lives [default: the built-in cast]; mixes may name mounted servers
     #[arg(long, value_name = "FILE")]
     catalog: Option<PathBuf>,
+    /// Also the personas that bring edge input
+    #[arg(long)]
+    chaos: bool,
     /// The report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -58,7 +61,10 @@ pub(crate) async fn run(
     clock: Arc<SystemClock>,
     out: &mut Out,
 ) -> Result<(), CommandError> {
-    let catalog = load_catalog(args.catalog.as_deref(), &config)?;
+    let mut catalog = load_catalog(args.catalog.as_deref(), &config)?;
+    if args.chaos {
+        catalog = catalog.with_resting();
+    }
     // Every tick of the demo is asked for; the scheduler takes over only with --keep.
     config.paused = true;
     if args.house.listen.is_none() && TcpListener::bind(config.listen).is_err() {

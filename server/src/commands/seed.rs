@@ -29,6 +29,10 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) catalog: Option<PathBuf>,
 
+    /// Also those the catalog has switched off: the personas that bring edge input
+    #[arg(long)]
+    pub(crate) chaos: bool,
+
     /// Show what would be created or updated, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -94,7 +98,10 @@ pub(crate) async fn run(
     config: &Config,
     out: &mut Out,
 ) -> Result<(), CommandError> {
-    let catalog = load_catalog(args.catalog.as_deref(), &module_names(config).await?)?;
+    let mut catalog = load_catalog(args.catalog.as_deref(), &module_names(config).await?)?;
+    if args.chaos {
+        catalog = catalog.with_resting();
+    }
     let report = seed(
         &catalog,
         &config.seed_secret,

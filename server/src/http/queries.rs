@@ -70,6 +70,7 @@ queries! {
     "feedback.recent" ("cursor", "limit", "persona", "module", "archetype") "Ratings with what was said, newest first";
     "actions.recent" ("cursor", "limit", "persona", "tool", "result") "Tool calls of personas, newest first";
     "tools.stats" ("days") "Errors, latency and confusion of each tool";
+    "tools.edges" () "Which edge input each field of each tool has seen, and how it stood it";
     "gateway.stats" ("days") "What came through the door, and what is open now";
     "gateway.sessions" ("cursor", "limit") "MCP sessions, newest first";
     "gateway.refusals" ("cursor", "limit") "Calls that policy refused or would have, newest first";
@@ -163,6 +164,7 @@ async fn answer(app: &App, name: &str, params: &mut Params) -> Result<Value, Pro
             json_of(&tables.recent_actions_page(&filter, &params.page(ROWS)?).await?)
         }
         "tools.stats" => json_of(&tables.tool_stats(params.since(now, 30)?).await?),
+        "tools.edges" => json_of(&tables.edge_ledger().await?),
         "gateway.stats" => {
             let mut stats = json_of(&tables.gateway_stats(params.since(now, 30)?).await?)?;
             stats["now"] = json!(app.gateway.observe());

@@ -3,6 +3,7 @@
 mod accounts;
 mod dashboard;
 mod days;
+mod edges;
 mod erasures;
 mod external;
 mod grants;

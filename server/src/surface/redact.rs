@@ -135,6 +135,11 @@ const RULES: &[Rule] = &[
         &["notes", "unsupported", "answers"],
     ),
     rule("RatingFailed", &["tick_id", "module"], &["reason"]),
+    rule(
+        "EdgeTried",
+        &["tick_id", "call_id", "tool", "field", "class", "verdict"],
+        &["detail"],
+    ),
     rule("DiaryWritten", &["tick_id"], &["made", "closed"]),
     rule(
         "ExpectationRaised",

@@ -1,4 +1,5 @@
-//! Calls, summed up by tool, archetype and day; those that failed or were tried again, one by one.
+//! Calls, summed up by tool, archetype and day; those that failed or were tried again, one by one. Edge input is nobody's
+//! day and counts among neither.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(super) async fn cells(db: &mut Db<'_>, span: Span) -> Result<Vec<CallCell>, 
          LEFT JOIN personas ON personas.id = actions.persona_id
          WHERE actions.created_at > $1
            AND actions.created_at <= $2
+           AND actions.intent <> 'chaos'
          GROUP BY 1, 2, 3, 4
          ORDER BY 1, 2, 3, 4",
     )
@@ -88,6 +90,7 @@ pub(super) async fn troubles(db: &mut Db<'_>, span: Span) -> Result<(Vec<Trouble
          FROM persona_actions
          WHERE created_at > $1
            AND created_at <= $2
+           AND intent <> 'chaos'
            AND (result = 'error' OR retry_of IS NOT NULL)
          ORDER BY created_at DESC,
                   stream_seq DESC,
@@ -198,6 +201,7 @@ pub(super) async fn latencies(db: &mut Db<'_>, span: Span) -> Result<Vec<Latency
              FROM persona_actions
              WHERE created_at > $1
                AND created_at <= $2
+               AND intent <> 'chaos'
                AND latency_ms IS NOT NULL
          )
          SELECT tool_name,

@@ -85,7 +85,8 @@ async fn counted(db: &mut Db<'_>, since: i64) -> Result<BTreeMap<String, ToolSta
                 COUNT(CASE WHEN cause = 'persona' THEN 1 END) AS errors_persona,
                 COUNT(CASE WHEN cause = 'infra' THEN 1 END) AS errors_infra,
                 COUNT(CASE WHEN result = 'unknown' THEN 1 END) AS unknown,
-                COUNT(CASE WHEN cause = 'persona' OR (intent = 'mistake' AND result = 'ok') THEN 1 END) AS confused,
+                COUNT(CASE WHEN (cause = 'persona' AND intent <> 'chaos')
+                             OR (intent = 'mistake' AND result = 'ok') THEN 1 END) AS confused,
                 COUNT(retry_of) AS retries,
                 COUNT(DISTINCT persona_id) AS personas,
                 COUNT(DISTINCT CASE WHEN result = 'error' THEN persona_id END) AS personas_affected

@@ -1,6 +1,9 @@
 //! The findings for a terminal: what crossed a rule first, each with what to do next; the figures after it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
+use projections::EdgeRow;
 use projections::findings::{
     Discriminates, Evidence, Finding, FindingKind, FindingsReport, Interval, ModuleTrend, Share, SinceDeploy,
     ToolFigures, Verdict,
@@ -284,6 +287,24 @@ fn verdict(trend: &ModuleTrend) -> (String, String) {
     }
 }
 
+/// How much edge input was brought, and what of it was not stood.
+fn edges(report: &FindingsReport) -> Option<String> {
+    let distinct = |of: fn(&EdgeRow) -> (&str, &str)| {
+        let set: BTreeSet<_> = report.edges.iter().map(of).collect();
+        set.len() as u64
+    };
+    let bad = report.edges.iter().filter(|edge| edge.is_bad()).count() as u64;
+    (!report.edges.is_empty()).then(|| {
+        format!(
+            "edge input: {} brought to {} of {}; {} not stood",
+            count_of(distinct(|edge| (&edge.class, "")), "class").replace("classs", "classes"),
+            count_of(distinct(|edge| (&edge.tool, &edge.field)), "field"),
+            count_of(distinct(|edge| (&edge.tool, "")), "tool"),
+            if bad == 0 { "all was stood, none".to_owned() } else { bad.to_string() }
+        )
+    })
+}
+
 fn people(report: &FindingsReport) -> Vec<String> {
     let mut lines = Vec::new();
     for recovery in report
@@ -316,6 +337,7 @@ fn people(report: &FindingsReport) -> Vec<String> {
             }
         ));
     }
+    lines.extend(edges(report));
     for gap in &report.newcomers {
         if gap.newcomers.errors.rate() > 2.0 * gap.others.errors.rate() && gap.newcomers.errors.of > 0 {
             lines.push(format!(

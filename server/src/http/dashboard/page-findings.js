@@ -10,6 +10,7 @@ const KINDS = {
   "rated-worse": ["warn", "rated worse"],
   "unhelpful-errors": ["warn", "refusals that do not help"],
   "new-error": ["bad", "a new error"],
+  "edge-case": ["bad", "does not stand edge input"],
   "accepted-mistake": ["warn", "a mistake taken as right"],
   "broken-expectation": ["bad", "not there for others"],
 };
