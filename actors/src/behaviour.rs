@@ -110,6 +110,10 @@ impl Life {
             }
             Event::RatingFailed(failed) => self.open.notes.push(format!("{} failed", failed.module)),
             Event::SpaceEntered(entered) => self.open.notes.push(format!("in a {}", entered.space_type)),
+            Event::TwinRated(rated) => {
+                let (twin, stars) = (rated.twin.as_str(), rated.rating.unwrap_or_default());
+                self.open.notes.push(format!("{twin} twin {stars}"));
+            }
             Event::EdgeTried(tried) => {
                 let (tool, field, class, verdict) =
                     (&tried.tool, &tried.field, &tried.class, tried.verdict.as_str());

@@ -30,9 +30,9 @@ use crate::diary::Diary;
 use crate::digest::ModuleDigest;
 use crate::model::{Conversation, ModelRequest};
 pub(crate) use arguments::is_id;
-pub(crate) use chaos::{EdgeCall, edges, is_chaotic};
 #[cfg(test)]
 pub(crate) use chaos::EdgeClass;
+pub(crate) use chaos::{EdgeCall, edges, is_chaotic};
 pub(crate) use look::{Look, look};
 pub use remember::remember;
 pub use simulated::SimulatedBrain;

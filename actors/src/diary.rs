@@ -26,6 +26,8 @@ pub struct Diary {
     /// By the space it is in; `None` is one's own.
     open: BTreeMap<Option<SpaceId>, Vec<KnownObject>>,
     here: Option<SpaceId>,
+    /// When it last rated a calibration twin.
+    calibrated_at: Option<Timestamp>,
 }
 
 /// One tick, as it is remembered.
@@ -66,6 +68,7 @@ impl Diary {
                     self.ticks.pop_front();
                 }
             }
+            Event::TwinRated(rated) => self.calibrated_at = self.calibrated_at.max(Some(rated.rated_at)),
             Event::SpaceEntered(entered) => self.enter(Some(&entered.space_id)),
             Event::ToolCalled(called) => {
                 if let Some(entry) = self.entry(&called.tick_id) {
@@ -135,6 +138,11 @@ impl Diary {
         let (ok, failed) = entry.calls.entry(tool).or_default();
         *ok += u32::from(is_ok);
         *failed += u32::from(!is_ok);
+    }
+
+    /// When it last rated a calibration twin.
+    pub(crate) fn calibrated_at(&self) -> Option<Timestamp> {
+        self.calibrated_at
     }
 
     /// Whether there is nothing to remember.

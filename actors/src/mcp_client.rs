@@ -5,7 +5,7 @@ mod raw;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use events::{CallId, SpaceId};
+use events::{CallId, SpaceId, Twin};
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::ServiceError;
 use rmcp::model::{
@@ -50,6 +50,24 @@ pub(crate) enum SessionError {
     TooSlow,
 }
 
+/// Where a session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// At the app's own door.
+    App,
+    /// At a calibration twin's.
+    Twin(Twin),
+}
+
+impl Place {
+    fn path(self) -> String {
+        match self {
+            Self::App => "/mcp".to_owned(),
+            Self::Twin(twin) => format!("/mcp/calibration/{}", twin.as_str()),
+        }
+    }
+}
+
 /// How a call was answered.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
@@ -79,9 +97,10 @@ impl McpSession {
         stage: &Stage,
         token: &SecretString,
         space: Option<&SpaceId>,
+        place: Place,
     ) -> Result<Self, SessionError> {
         let open = async {
-            let service = Self::handshake(stage, token, space).await?;
+            let service = Self::handshake(stage, token, space, place).await?;
             match service.list_all_tools().await {
                 Ok(tools) => Ok(Self {
                     service,
@@ -105,8 +124,9 @@ impl McpSession {
         stage: &Stage,
         token: &SecretString,
         space: Option<&SpaceId>,
+        place: Place,
     ) -> Result<RunningService<RoleClient, ClientConfig>, SessionError> {
-        let config = StreamableHttpClientTransportConfig::with_uri(format!("{}/mcp", stage.settings.base_url))
+        let config = StreamableHttpClientTransportConfig::with_uri(format!("{}{}", stage.settings.base_url, place.path()))
             .auth_header(token.expose_secret())
             // A session that is lost stays lost: no call goes out twice behind our back.
             .reinit_on_expired_session(false)
@@ -117,6 +137,11 @@ impl McpSession {
             .serve(transport)
             .await
             .map_err(|error| SessionError::Handshake(error.to_string()))
+    }
+
+    /// Opens another session beside this one, with the same token.
+    pub(crate) async fn open_beside(&self, stage: &Stage, place: Place) -> Result<Self, SessionError> {
+        Self::open(stage, &self.token, None, place).await
     }
 
     /// The tools on offer, in the gateway's order.

@@ -25,6 +25,8 @@ pub struct CastSettings {
     pub calls_per_tick_max: u32,
     /// What brains that ask a model may do and spend.
     pub model: ModelLimits,
+    /// Whether they visit the calibration twins, which the gateway has to offer.
+    pub calibrates: bool,
     /// What the brains' random choices and the personas' slots in the day follow from.
     pub seed: u64,
     /// Start with the scheduler paused.
@@ -71,6 +73,7 @@ impl Default for CastSettings {
             tick_deadline: Duration::from_mins(10),
             calls_per_tick_max: 40,
             model: ModelLimits::default(),
+            calibrates: false,
             seed: 1,
             paused: false,
             restarts_max: 3,

@@ -4,6 +4,7 @@
 //! `ToolCalled` is, and when the log cannot be written the tick stops where it is, to be found unfinished later.
 
 mod ask;
+mod calibrate;
 mod chaos;
 mod live;
 mod look;
@@ -32,7 +33,7 @@ use crate::cadence;
 use crate::diary::Diary;
 use crate::digest::{ModuleDigest, digest};
 use crate::login::log_in;
-use crate::mcp_client::McpSession;
+use crate::mcp_client::{McpSession, Place};
 use crate::model::Conversation;
 use crate::report::{TickProgress, TickReport};
 use crate::roster::RosterEntry;
@@ -151,6 +152,8 @@ struct Tick<'a> {
     spending: Spending,
     recorder: Recorder<'a>,
     span: Span,
+    /// A calibration twin is visited: nothing of it is the app's.
+    visiting: bool,
 }
 
 /// Lets the persona act once, if the order still holds. Always ends in a report.
@@ -244,6 +247,7 @@ async fn begin<'a>(
             entry.last_seq,
         ),
         span,
+        visiting: false,
     };
     let started = tick.started(order);
     if let Err(error) = tick.recorder.begin(started).await {
@@ -337,7 +341,7 @@ impl Tick<'_> {
             }
         }
         let space = self.facts.space.as_ref().map(|space| &space.id);
-        McpSession::open(self.stage, &token, space)
+        McpSession::open(self.stage, &token, space, Place::App)
             .await
             .map_err(|error| error.to_string())
     }
@@ -366,23 +370,24 @@ impl Tick<'_> {
             last_words.push(written.into());
             last_words.extend(raised);
         }
+        if ending.can_be_rated() {
+            last_words.extend(self.calibrate(session).await?);
+        }
         self.finish(ending, last_words).await
     }
 
     /// The ratings of what was used, in the tick's own view of things, or why there are none.
     async fn rate(&mut self, session: &McpSession, ending: &Ending) -> Result<Vec<Event>, RecordError> {
-        let mut past = self.ledger.past();
-        if !self.stage.rates_slowness.load(Ordering::SeqCst) {
-            past.iter_mut().for_each(PastCall::forget_latency);
-        }
+        let past = self.past_as_rated();
         let used = digest(&past);
         if used.is_empty() {
             return Ok(Vec::new());
         }
         self.tell_status("rating");
-        let drafts = match ending.outcome {
-            TickOutcome::Failed | TickOutcome::Refused => Err(ending.reason.clone().unwrap_or_default()),
-            _ => self.drafts(session, &past, &used).await?,
+        let drafts = if ending.can_be_rated() {
+            self.drafts(session, &past, &used).await?
+        } else {
+            Err(ending.reason.clone().unwrap_or_default())
         };
         let rater = Rater {
             identity: self.identity.clone(),
@@ -407,6 +412,15 @@ impl Tick<'_> {
             });
         }
         Ok(events)
+    }
+
+    /// The brain's calls as it rates them: without what slowness says, where that counts for nothing.
+    fn past_as_rated(&self) -> Vec<PastCall> {
+        let mut past = self.ledger.past();
+        if !self.stage.rates_slowness.load(Ordering::SeqCst) {
+            past.iter_mut().for_each(PastCall::forget_latency);
+        }
+        past
     }
 
     /// What the brain says of the modules it used; it may ask a model first.

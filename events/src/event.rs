@@ -109,6 +109,8 @@ event_types! {
     Rated v 2;
     /// The rating turn gave nothing usable for a module.
     RatingFailed v 1;
+    /// A calibration twin was used and rated.
+    TwinRated v 1;
     /// A tool field was given edge input on purpose.
     EdgeTried v 1;
     /// What a tick leaves to be remembered.
@@ -512,6 +514,60 @@ pub struct RatingFailed {
     pub module: String,
     /// Why there is no rating.
     pub reason: String,
+}
+
+/// One of the two calibration toolsets: the same tools, known to be good and known to be bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Twin {
+    /// It does what it says.
+    Good,
+    /// It refuses a choice that it offers, says that it kept what it did not, and keeps its callers waiting.
+    Bad,
+}
+
+impl Twin {
+    /// The word used on the wire, in the tables and in the twin's path.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// See [`Event::TwinRated`]. The twins are no part of the app: their calls are counted here and stand nowhere else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TwinRated {
+    /// The tick.
+    pub tick_id: TickId,
+    /// Which of the two.
+    pub twin: Twin,
+    /// Stars, 1 to 5; absent where nothing usable came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<u8>,
+    /// Why there are none, at most [`ERROR_CHARS_MAX`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Calls made to it.
+    pub calls: u32,
+    /// Calls that failed.
+    pub errors: u32,
+    /// Our own friction score of the visit, 0 (smooth) to 1 (hopeless).
+    pub friction: f64,
+    /// Where the stars came from.
+    pub source: RatingSource,
+    /// Version of the rules the stars were given by.
+    pub rubric_version: u32,
+    /// Which brain rated.
+    pub brain: String,
+    /// Its model, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Version of its prompt or rules.
+    pub prompt_version: u32,
+    /// When the tick was due; the next calibration counts from it.
+    pub rated_at: Timestamp,
 }
 
 /// How a tool stood edge input.

@@ -193,6 +193,22 @@ pub fn samples() -> Vec<Event> {
             reason: "answer was prose".to_owned(),
         }
         .into(),
+        TwinRated {
+            tick_id: tick_id.clone(),
+            twin: Twin::Bad,
+            rating: Some(2),
+            failed: None,
+            calls: 7,
+            errors: 3,
+            friction: 0.45,
+            source: RatingSource::Simulated,
+            rubric_version: 1,
+            brain: "simulated".to_owned(),
+            model: None,
+            prompt_version: 1,
+            rated_at: at,
+        }
+        .into(),
         EdgeTried {
             tick_id: tick_id.clone(),
             call_id: call_id.clone(),

@@ -275,7 +275,10 @@ impl Gateway {
             .route(METADATA_PATH, get(metadata::protected_resource))
             .route(&format!("{METADATA_PATH}/mcp"), get(metadata::protected_resource))
             .with_state(self.clone());
-        guarded.merge(metadata).route_layer(self.cors())
+        guarded
+            .merge(metadata)
+            .merge(self.calibration())
+            .route_layer(self.cors())
     }
 
     /// Lets pages of the configured origins ask, and no others.

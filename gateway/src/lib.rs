@@ -32,6 +32,7 @@
 //! 3. Run `tests/schemas.rs` and read the new schema as a newcomer would.
 
 mod annex;
+mod calibration;
 mod call;
 mod call_log;
 mod dispatch;

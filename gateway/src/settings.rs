@@ -44,6 +44,8 @@ pub struct GatewaySettings {
     pub mounts: MountsSettings,
     /// Where spans of calls go.
     pub spans: Spans,
+    /// How long the bad one of the calibration twins keeps its callers waiting; `None`: there are no twins.
+    pub calibration: Option<Duration>,
 }
 
 impl Default for GatewaySettings {
@@ -65,6 +67,7 @@ impl Default for GatewaySettings {
             patience: Duration::from_secs(2),
             mounts: MountsSettings::default(),
             spans: Spans::default(),
+            calibration: None,
         }
     }
 }

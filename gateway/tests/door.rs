@@ -12,6 +12,8 @@ mod harness;
 
 #[path = "door/admission.rs"]
 mod admission;
+#[path = "door/calibration.rs"]
+mod calibration;
 #[path = "door/expulsion.rs"]
 mod expulsion;
 #[path = "door/issuers.rs"]

@@ -22,6 +22,7 @@ mod people;
 mod raters;
 mod stats;
 mod tools;
+mod twins;
 
 #[cfg(test)]
 mod simulation;
@@ -44,6 +45,7 @@ pub use people::{NewcomerGap, Side, UnusedTool};
 pub use raters::{Discriminates, RaterMeter};
 pub use stats::{Interval, Share};
 pub use tools::ToolFigures;
+pub use twins::{GapFigures, TwinGap, TwinWeek};
 
 /// Confusions and flatteries named at most.
 const NAMED_MAX: usize = 10;
@@ -96,6 +98,8 @@ pub struct FindingsReport {
     pub flattery: Vec<RatingRow>,
     /// Whether the raters tell a good day from a bad one.
     pub raters: Vec<RaterMeter>,
+    /// How far apart each rater puts the calibration twins, week by week: what its stars are worth.
+    pub calibration: Vec<TwinGap>,
     /// Ratings that failed, by module.
     pub failed_ratings: Vec<FailedRatings>,
     /// More went wrong than is kept: older failures are not in these figures.
@@ -280,6 +284,7 @@ pub(crate) fn report(
         unused_tools: people::unused_tools(history, offered_tools),
         flattery: raters::flattery(history, since, NAMED_MAX),
         raters: raters::meters(history),
+        calibration: twins::gaps(history),
         failed_ratings: history
             .failed_ratings
             .iter()

@@ -13,6 +13,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod twins;
 
 use events::{
     Delivery, DeployName, Event, PersonaId, RecordedCommit, SpaceId, StreamSeq, Subject, TickId, ToolCalled,
@@ -28,7 +29,7 @@ use crate::working_set::WorkingSet;
 pub(crate) use calls::PENDING;
 
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
-pub(crate) const FOLD_VERSION: u32 = 8;
+pub(crate) const FOLD_VERSION: u32 = 9;
 
 /// Characters of a reason kept with a parked commit.
 const REASON_CHARS_MAX: usize = 500;
@@ -193,6 +194,7 @@ fn fold_event(set: &mut WorkingSet, place: &Place<'_>, event: &Event) -> Result<
         Event::ToolFailed(failed) => actions::failed(set, place, failed),
         Event::Rated(rated) => feedback::rated(set, place, rated),
         Event::RatingFailed(failed) => feedback::failed(set, place, failed),
+        Event::TwinRated(rated) => twins::rated(set, place, rated),
         Event::EdgeTried(tried) => edges::tried(set, place, tried),
         Event::ExpectationRaised(raised) => expectations::raised(set, place, raised),
         Event::ExpectationChecked(checked) => expectations::checked(set, place, checked),

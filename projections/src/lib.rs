@@ -69,12 +69,12 @@ pub use error::{FoldError, HaltCause, Stage};
 pub use projector::{Projector, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 pub use queries::{
     ActionFilter, ActionRow, CallAgreement, CallDifference, CallResult, CastLine, ChangePlace, ChangedField,
-    ChangedRecord, Cursor, DayReport, DeployRow, EdgeLedger, EdgeRow, ExpectationRow, GatewayStats, Heatmap, HeatmapCell,
-    InvalidCursor, ModuleDay, ModuleFeedback, ModuleScore, ModuleScores, ModuleStars, OutcomeCount, PAGE_MAX,
-    Page, PageRequest, ParkedRow, PersonaDay, PersonaRow, RatingFilter, RatingRow, RecentAction, RecordRow,
-    RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay, SpendPersona, StoryTick,
-    Stumble, TableCounts, TakenCall, ToolFailures, ToolStats, ToolStatsReport, Trace, TraceCall,
-    UnfinishedCall,
+    ChangedRecord, Cursor, DayReport, DeployRow, EdgeLedger, EdgeRow, ExpectationRow, GatewayStats, Heatmap,
+    HeatmapCell, InvalidCursor, ModuleDay, ModuleFeedback, ModuleScore, ModuleScores, ModuleStars,
+    OutcomeCount, PAGE_MAX, Page, PageRequest, ParkedRow, PersonaDay, PersonaRow, RatingFilter, RatingRow,
+    RecentAction, RecordRow, RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay,
+    SpendPersona, StoryTick, Stumble, TableCounts, TakenCall, ToolFailures, ToolStats, ToolStatsReport,
+    Trace, TraceCall, UnfinishedCall,
 };
 pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};
 pub use retry::{Retried, RetryOutcome, retry_parked};

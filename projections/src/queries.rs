@@ -20,10 +20,10 @@ pub use counts::TableCounts;
 pub use deploys::DeployRow;
 pub use feedback::ModuleFeedback;
 pub use operators::{
-    ActionFilter, CastLine, Cursor, EdgeLedger, EdgeRow, ExpectationRow, GatewayStats, Heatmap, HeatmapCell, InvalidCursor,
-    ModuleScore, ModuleScores, OutcomeCount, PAGE_MAX, Page, PageRequest, RatingFilter, RatingRow,
-    RecentAction, RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay, SpendPersona,
-    StoryTick, ToolStats, ToolStatsReport, Trace, TraceCall,
+    ActionFilter, CastLine, Cursor, EdgeLedger, EdgeRow, ExpectationRow, GatewayStats, Heatmap, HeatmapCell,
+    InvalidCursor, ModuleScore, ModuleScores, OutcomeCount, PAGE_MAX, Page, PageRequest, RatingFilter,
+    RatingRow, RecentAction, RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay,
+    SpendPersona, StoryTick, ToolStats, ToolStatsReport, Trace, TraceCall,
 };
 pub use parked::ParkedRow;
 pub use personas::PersonaRow;

@@ -98,6 +98,23 @@ folded_tables! {
         looked_seq: Option<i64>,
         stream_seq: i64,
     }
+    TwinRating in "twin_ratings", key (tick_id, twin): (String, String) {
+        tick_id: String,
+        twin: String,
+        persona_id: String,
+        rating: Option<i64>,
+        failed: Option<String>,
+        calls: i64,
+        errors: i64,
+        friction: f64,
+        source: String,
+        brain: String,
+        model: Option<String>,
+        prompt_version: i64,
+        rubric_version: i64,
+        rated_at: i64,
+        stream_seq: i64,
+    }
     Edge in "edge_coverage", key (persona_id, tool_name, field, class): (String, String, String, String) {
         persona_id: String,
         tool_name: String,

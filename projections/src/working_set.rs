@@ -13,8 +13,8 @@ mod wanted;
 mod write;
 
 use crate::schema::{
-    ChainHead, Deploy, Edge, ErasedSubject, Expectation, Feedback, GatewayCall, Parked, Persona, Record, Refusal,
-    Session, Tick,
+    ChainHead, Deploy, Edge, ErasedSubject, Expectation, Feedback, GatewayCall, Parked, Persona, Record,
+    Refusal, Session, Tick, TwinRating,
 };
 
 pub(crate) use actions::Actions;
@@ -29,6 +29,7 @@ pub(crate) struct WorkingSet {
     pub(crate) ticks: Held<Tick>,
     pub(crate) actions: Actions,
     pub(crate) feedback: Held<Feedback>,
+    pub(crate) twins: Held<TwinRating>,
     pub(crate) edges: Held<Edge>,
     pub(crate) expectations: Held<Expectation>,
     pub(crate) records: Held<Record>,
@@ -61,6 +62,7 @@ impl WorkingSet {
         set.ticks.assume_absent();
         set.actions.assume_absent();
         set.feedback.assume_absent();
+        set.twins.assume_absent();
         set.edges.assume_absent();
         set.expectations.assume_absent();
         set.records.assume_absent();
@@ -81,6 +83,7 @@ impl WorkingSet {
         self.ticks.settle();
         self.actions.settle();
         self.feedback.settle();
+        self.twins.settle();
         self.edges.settle();
         self.expectations.settle();
         self.records.settle();
@@ -100,6 +103,7 @@ impl WorkingSet {
         self.ticks.revert();
         self.actions.revert();
         self.feedback.revert();
+        self.twins.revert();
         self.edges.revert();
         self.expectations.revert();
         self.records.revert();
@@ -119,6 +123,7 @@ impl WorkingSet {
         self.ticks.remove_where(|row| row.persona_id == persona);
         self.actions.remove_where(|row| row.persona_id == persona);
         self.feedback.remove_where(|row| row.persona_id == persona);
+        self.twins.remove_where(|row| row.persona_id == persona);
         self.edges.remove_where(|row| row.persona_id == persona);
         self.expectations
             .remove_where(|row| row.maker_id == persona || row.partner_id == persona);
@@ -130,6 +135,7 @@ impl WorkingSet {
             ("ticks", "persona_id"),
             ("persona_actions", "persona_id"),
             ("persona_feedback", "persona_id"),
+            ("twin_ratings", "persona_id"),
             ("edge_coverage", "persona_id"),
             ("expectations", "maker_id"),
             ("expectations", "partner_id"),

@@ -231,6 +231,9 @@ pub(crate) struct Config {
     pub(crate) tick_deadline_ms: u64,
     /// Calls one tick may make.
     pub(crate) calls_per_tick_max: u32,
+    /// Personas visit the calibration twins about weekly, and rate them beside the app.
+    #[serde(deserialize_with = "truthy")]
+    pub(crate) calibration: bool,
     /// Starts with the scheduler paused.
     #[serde(deserialize_with = "truthy")]
     pub(crate) paused: bool,
@@ -326,6 +329,7 @@ impl Default for Config {
             tick_interval_ms: 60_000,
             tick_deadline_ms: 10 * 60_000,
             calls_per_tick_max: 40,
+            calibration: false,
             paused: false,
             policy_mode: PolicyModeKey::Enforce,
             policy: None,

@@ -51,7 +51,11 @@ pub(crate) fn edges(tick: &TickView<'_>) -> Vec<EdgeCall> {
     let objects = Objects::of(tick);
     let origin = Origin::of(tick);
     let calls_max = CALLS_MAX.min(tick.calls_left as usize);
-    let in_turn = pairs.iter().cycle().skip(from % pairs.len()).take(pairs.len().min(CALLS_MAX));
+    let in_turn = pairs
+        .iter()
+        .cycle()
+        .skip(from % pairs.len())
+        .take(pairs.len().min(CALLS_MAX));
     let mut calls = Vec::new();
     for (number, (tool, field, class)) in in_turn.enumerate() {
         let mut dice = origin.dice(&format!("edge {number}"));
@@ -74,7 +78,11 @@ fn pairs(tools: &[ToolInfo]) -> Vec<(&ToolInfo, String, EdgeClass)> {
             pairs.extend(classes.into_iter().map(|class| (tool, field.clone(), class)));
         }
         let whole = EdgeClass::of_call(act_of(tool) == Act::Create);
-        pairs.extend(whole.into_iter().map(|class| (tool, WHOLE_CALL.to_owned(), class)));
+        pairs.extend(
+            whole
+                .into_iter()
+                .map(|class| (tool, WHOLE_CALL.to_owned(), class)),
+        );
     }
     pairs
 }
@@ -153,7 +161,10 @@ impl Objects {
             harvest.remember(known);
         }
         for call in tick.past {
-            let made = tick.tools.iter().any(|tool| tool.name == call.tool && act_of(tool) == Act::Create);
+            let made = tick
+                .tools
+                .iter()
+                .any(|tool| tool.name == call.tool && act_of(tool) == Act::Create);
             if let (true, CallOutcome::Ok { structured, .. }) = (made, &call.outcome) {
                 harvest.take(&call.module, structured, true);
             }

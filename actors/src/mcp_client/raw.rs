@@ -19,7 +19,13 @@ const INTERNAL_ERROR: i64 = -32_603;
 
 impl McpSession {
     /// Sends one call with `arguments` as they stand, and waits for its answer.
-    pub(crate) async fn call_raw(&self, stage: &Stage, call_id: &CallId, tool: &str, arguments: &str) -> Answer {
+    pub(crate) async fn call_raw(
+        &self,
+        stage: &Stage,
+        call_id: &CallId,
+        tool: &str,
+        arguments: &str,
+    ) -> Answer {
         let meta = json!({
             "io.modelcontextprotocol/protocolVersion": REVISION,
             "io.modelcontextprotocol/clientCapabilities": {},
@@ -84,7 +90,10 @@ fn message_of(body: &str) -> Option<Value> {
 
 fn answered(message: &Value) -> Answer {
     if let Some(error) = message.get("error") {
-        let code = error.get("code").and_then(Value::as_i64).unwrap_or(INTERNAL_ERROR);
+        let code = error
+            .get("code")
+            .and_then(Value::as_i64)
+            .unwrap_or(INTERNAL_ERROR);
         let text = error.get("message").and_then(Value::as_str).unwrap_or_default();
         return Answer::ProtocolError {
             message: format!("{text} ({code})"),

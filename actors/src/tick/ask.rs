@@ -35,6 +35,11 @@ pub(super) struct Spending {
 }
 
 impl Spending {
+    /// A visit of its own: its turns are counted anew, its money is not.
+    pub(super) fn begin_visit(&mut self) {
+        self.turns = 0;
+    }
+
     /// What is known of the cost.
     pub(super) fn cost(&self) -> Option<u64> {
         (!self.is_uncertain).then_some(self.micro_usd)

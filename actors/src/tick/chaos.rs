@@ -30,7 +30,11 @@ type Lists = BTreeMap<String, (brain::Look, Option<Value>)>;
 
 impl Tick<'_> {
     /// Brings the edges that are in turn, where the persona is one for it, and holds what came of them.
-    pub(super) async fn bring_edges(&mut self, session: &McpSession, ending: &Ending) -> Result<(), RecordError> {
+    pub(super) async fn bring_edges(
+        &mut self,
+        session: &McpSession,
+        ending: &Ending,
+    ) -> Result<(), RecordError> {
         let is_over = matches!(
             ending.outcome,
             TickOutcome::Failed | TickOutcome::Refused | TickOutcome::Deferred
@@ -85,7 +89,11 @@ impl Tick<'_> {
         let answer = async {
             match &edge.raw {
                 Some(arguments) => session.call_raw(stage, &call_id, tool, arguments).await,
-                None => session.call(stage, &call_id, tool, object(&edge.call.arguments)).await,
+                None => {
+                    session
+                        .call(stage, &call_id, tool, object(&edge.call.arguments))
+                        .await
+                }
             }
         };
         let answer = stage.within(self.time_left(), answer).await;
@@ -99,7 +107,11 @@ impl Tick<'_> {
     }
 
     /// Lists each module that took an edge.
-    async fn lists_after(&mut self, session: &McpSession, tried: &[(EdgeCall, PastCall)]) -> Result<Lists, RecordError> {
+    async fn lists_after(
+        &mut self,
+        session: &McpSession,
+        tried: &[(EdgeCall, PastCall)],
+    ) -> Result<Lists, RecordError> {
         let taken = |call: &PastCall| matches!(call.outcome, CallOutcome::Ok { .. });
         let mut lists = Lists::new();
         for (_, call) in tried.iter().filter(|(_, call)| taken(call)) {
@@ -141,10 +153,14 @@ fn judge(edge: &EdgeCall, call: &PastCall, lists: &Lists) -> (EdgeVerdict, Optio
         let detail = format!("{} cannot be listed since", call.module);
         return (EdgeVerdict::Broke, Some(detail));
     }
-    let sent = edge.call.arguments.get(&edge.field).filter(|_| edge.raw.is_none());
+    let sent = edge
+        .call
+        .arguments
+        .get(&edge.field)
+        .filter(|_| edge.raw.is_none());
     let altered = match (sent, first_object(structured)) {
-        (Some(sent), Some(made)) if edge.class.is_kept_as_it_is() => {
-            altered(sent, &edge.field, made).or_else(|| {
+        (Some(sent), Some(made)) if edge.class.is_kept_as_it_is() => altered(sent, &edge.field, made)
+            .or_else(|| {
                 let (look, list) = list?;
                 let (list, id) = (list.as_ref()?, made.get("id")?.as_str()?);
                 match object_of(list, id) {
@@ -152,8 +168,7 @@ fn judge(edge: &EdgeCall, call: &PastCall, lists: &Lists) -> (EdgeVerdict, Optio
                     None if look.is_full(list) => None,
                     None => Some("it was taken and is not in the list".to_owned()),
                 }
-            })
-        }
+            }),
         _ => None,
     };
     match altered {

@@ -33,6 +33,11 @@ pub(super) struct Ending {
 }
 
 impl Ending {
+    /// Whether there is anything to ask a brain's opinion of.
+    pub(super) fn can_be_rated(&self) -> bool {
+        !matches!(self.outcome, TickOutcome::Failed | TickOutcome::Refused)
+    }
+
     pub(super) fn failed(reason: impl Into<String>) -> Self {
         Self {
             outcome: TickOutcome::Failed,
@@ -121,8 +126,11 @@ impl Tick<'_> {
             outgoing.push((call_id, tool, arguments, unsent));
         }
         // Before anything is sent: a call that the log does not know of must not exist.
+        if self.visiting {
+            called.clear();
+        }
         self.recorder.append(called).await?;
-        for (_, tool, ..) in &outgoing {
+        for (_, tool, ..) in outgoing.iter().filter(|_| !self.visiting) {
             self.tell(|persona_id, name| TickProgress::Called {
                 persona_id,
                 name,
@@ -201,6 +209,9 @@ impl Tick<'_> {
             let Some(settled) = self.ledger.settle(&call_id, answer, latency_ms) else {
                 continue;
             };
+            if self.visiting {
+                continue;
+            }
             self.tell_settled(&settled);
             events.push(settled.event);
         }
@@ -244,10 +255,7 @@ impl Tick<'_> {
     }
 
     pub(super) fn calls_left(&self) -> u32 {
-        self.stage
-            .settings
-            .calls_per_tick_max
-            .saturating_sub(self.ledger.made())
+        self.calls_of_tick_max().saturating_sub(self.ledger.made())
     }
 }
 

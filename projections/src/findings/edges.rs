@@ -15,15 +15,25 @@ pub(super) fn broken(history: &History) -> Vec<Finding> {
     for edge in &history.bad_edges {
         tools.entry(&edge.tool).or_default().push(edge);
     }
-    tools.into_iter().map(|(tool, edges)| finding(tool, &edges)).collect()
+    tools
+        .into_iter()
+        .map(|(tool, edges)| finding(tool, &edges))
+        .collect()
 }
 
 fn finding(tool: &str, edges: &[&BadEdge]) -> Finding {
     let fields: BTreeSet<&str> = edges.iter().map(|edge| edge.field.as_str()).collect();
-    let people: BTreeSet<&str> = edges.iter().map(|edge| edge.evidence.persona_id.as_str()).collect();
+    let people: BTreeSet<&str> = edges
+        .iter()
+        .map(|edge| edge.evidence.persona_id.as_str())
+        .collect();
     let named: Vec<String> = edges.iter().take(NAMED_MAX).map(|edge| said(edge)).collect();
     let more = edges.len().saturating_sub(NAMED_MAX);
-    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!("; and {more} more")
+    };
     let fields: Vec<&str> = fields.into_iter().collect();
     Finding {
         kind: FindingKind::EdgeCase,
@@ -36,7 +46,11 @@ fn finding(tool: &str, edges: &[&BadEdge]) -> Finding {
         personas_affected: people.len() as u64,
         p_value: None,
         false_discovery_rate: None,
-        evidence: edges.iter().take(Evidence::MAX).map(|edge| edge.evidence.clone()).collect(),
+        evidence: edges
+            .iter()
+            .take(Evidence::MAX)
+            .map(|edge| edge.evidence.clone())
+            .collect(),
     }
 }
 
@@ -46,6 +60,10 @@ fn said(edge: &BadEdge) -> String {
         "unanswered" => "was not answered",
         _ => "broke it",
     };
-    let detail = edge.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    let detail = edge
+        .detail
+        .as_ref()
+        .map(|detail| format!(" ({detail})"))
+        .unwrap_or_default();
     format!("{} in {} {what}{detail}", edge.class, edge.field)
 }

@@ -47,6 +47,8 @@ pub(crate) struct History {
     pub(crate) bad_edges: Vec<BadEdge>,
     /// The whole ledger of edge input.
     pub(crate) edges: Vec<EdgeRow>,
+    /// Ratings of the calibration twins, summed up.
+    pub(crate) twins: Vec<TwinCell>,
     /// There were more troubles than are kept; older ones are missing.
     pub(crate) is_shortened: bool,
 }
@@ -141,6 +143,25 @@ pub(crate) struct AcceptedMistake {
     pub(crate) at: Timestamp,
     /// The call.
     pub(crate) evidence: Evidence,
+}
+
+/// One rater's stars for the calibration twins in one week.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TwinCell {
+    /// Who.
+    pub(crate) rater: Rater,
+    /// Weeks before the report's moment.
+    pub(crate) week: u32,
+    /// Ratings of the good one.
+    pub(crate) good: u64,
+    /// Their stars together.
+    pub(crate) good_stars: f64,
+    /// Ratings of the bad one.
+    pub(crate) bad: u64,
+    /// Their stars together.
+    pub(crate) bad_stars: f64,
+    /// Visits to either of which no usable rating came.
+    pub(crate) failed: u64,
 }
 
 /// Edge input that a tool did not stand.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::history::{History, Moments, Rater, RatingRow};
 use super::stats::Share;
+use super::twins::{self, GapFigures};
 
 /// Fewer ratings say nothing of their rater.
 const RATINGS_MIN: u64 = 30;
@@ -40,6 +41,8 @@ pub struct RaterMeter {
     pub correlation: Option<f64>,
     /// Stars that rest on nothing that happened, of all that were given.
     pub unsupported: Share,
+    /// How it rates the calibration twins, where it has visited them.
+    pub twins: Option<GapFigures>,
     /// What follows.
     pub discriminates: Discriminates,
 }
@@ -67,6 +70,7 @@ pub(super) fn meters(history: &History) -> Vec<RaterMeter> {
         *unsupported += cell.unsupported;
         *moments = moments.plus(cell.friction);
     }
+    let gaps = twins::gaps(history);
     raters
         .into_iter()
         .filter_map(|(rater, (stars, unsupported, moments))| {
@@ -74,6 +78,7 @@ pub(super) fn meters(history: &History) -> Vec<RaterMeter> {
             let ratings: u64 = stars.iter().sum();
             let unsupported = Share::new(unsupported, ratings + unsupported);
             let correlation = correlation(moments);
+            let twins = gaps.iter().find(|gap| gap.rater == *rater).map(|gap| gap.all);
             Some(RaterMeter {
                 rater: rater.clone(),
                 first_at,
@@ -83,13 +88,24 @@ pub(super) fn meters(history: &History) -> Vec<RaterMeter> {
                 deviation: spread(&stars),
                 correlation,
                 unsupported,
-                discriminates: judge(ratings, moments, correlation, unsupported),
+                discriminates: judge(ratings, moments, correlation, unsupported, twins),
+                twins,
             })
         })
         .collect()
 }
 
-fn judge(ratings: u64, moments: Moments, correlation: Option<f64>, unsupported: Share) -> Discriminates {
+fn judge(
+    ratings: u64,
+    moments: Moments,
+    correlation: Option<f64>,
+    unsupported: Share,
+    twins: Option<GapFigures>,
+) -> Discriminates {
+    // Whoever gives a toolset that is known to be bad nearly what it gives the good one tells nothing apart.
+    if twins.and_then(|twins| twins.tells_apart()) == Some(false) {
+        return Discriminates::No;
+    }
     if ratings < RATINGS_MIN {
         return Discriminates::Unknown;
     }

@@ -5,6 +5,7 @@ mod deploy;
 mod edges;
 mod expectations;
 mod ratings;
+mod twins;
 
 use events::StreamSeq;
 use jiff::{SignedDuration, Timestamp};
@@ -67,6 +68,7 @@ impl Tables {
             broken_expectations: expectations::broken(db, figures).await?,
             bad_edges: edges::bad(db, figures).await?,
             edges: crate::queries::operators::edges::all(db).await?,
+            twins: twins::cells(db, look_back).await?,
             is_shortened,
         };
         let mut marked = deploys::all(db).await?;

@@ -64,11 +64,27 @@ impl WorkingSet {
         for row in rows_with_keys(db, deploys).await? {
             set.deploys.loaded(row);
         }
+        set.load_twins(db, wanted).await?;
         set.load_edges(db, wanted).await?;
         set.load_expectations(db, wanted).await?;
         set.load_records(db, wanted).await?;
         set.load_actions(db, wanted).await?;
         Ok(set)
+    }
+
+    async fn load_twins(&mut self, db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {
+        for [tick, twin] in &wanted.twins {
+            self.twins.asked_for(((*tick).to_owned(), (*twin).to_owned()));
+        }
+        let keys = Keys {
+            columns: ["tick_id", "twin"],
+            values: wanted.twins.iter().copied().collect(),
+            and: "",
+        };
+        for row in rows_with_keys(db, keys).await? {
+            self.twins.loaded(row);
+        }
+        Ok(())
     }
 
     async fn load_edges(&mut self, db: &mut Db<'_>, wanted: &Wanted<'_>) -> Result<(), sqlx::Error> {

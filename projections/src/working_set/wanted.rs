@@ -18,6 +18,8 @@ pub(crate) struct Wanted<'a> {
     /// Ticks whose pending calls are to be settled.
     pub(super) ending_ticks: HashSet<&'a str>,
     pub(super) feedback: HashSet<String>,
+    /// Tick and calibration twin.
+    pub(super) twins: HashSet<[&'a str; 2]>,
     /// Persona, tool, field, edge class.
     pub(super) edges: HashSet<[&'a str; 4]>,
     /// Space, thing, partner.
@@ -85,7 +87,14 @@ impl<'a> Wanted<'a> {
             Event::RatingFailed(failed) => {
                 self.add_feedback(&failed.tick_id, &failed.module);
             }
-            Event::EdgeTried(tried) if [&tried.tool, &tried.field, &tried.class].into_iter().all(|name| fits_key(name)) => {
+            Event::TwinRated(rated) => {
+                self.twins.insert([rated.tick_id.as_str(), rated.twin.as_str()]);
+            }
+            Event::EdgeTried(tried)
+                if [&tried.tool, &tried.field, &tried.class]
+                    .into_iter()
+                    .all(|name| fits_key(name)) =>
+            {
                 if let Subject::Persona(persona) = subject {
                     self.edges
                         .insert([persona.as_str(), &tried.tool, &tried.field, &tried.class]);

@@ -26,6 +26,7 @@ impl WorkingSet {
         write_rows(db, self.ticks.into_changed()).await?;
         write_rows(db, self.actions.rows.into_changed()).await?;
         write_rows(db, self.feedback.into_changed()).await?;
+        write_rows(db, self.twins.into_changed()).await?;
         write_rows(db, self.edges.into_changed()).await?;
         write_rows(db, self.expectations.into_changed()).await?;
         write_rows(db, self.records.into_changed()).await?;

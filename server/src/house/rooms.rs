@@ -32,6 +32,8 @@ use crate::keys::{key_ring, runner_key};
 use crate::lifecycle::{Lifecycle, TaskKind};
 
 /// Bytes of an MCP request: the longest note, JSON-escaped, with room to spare.
+/// How long the bad one of the calibration twins keeps its callers waiting.
+const BAD_TWIN_WAITS: Duration = Duration::from_secs(3);
 const MCP_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a tick stays with a runner that says nothing of it.
 const TICK_KEPT_FOR: Duration = Duration::from_secs(30);
@@ -267,6 +269,7 @@ pub(crate) async fn start_cast(
         calls_per_tick_max: config.calls_per_tick_max,
         model: brains::limits(config)?,
         seed: config.seed,
+        calibrates: config.calibration,
         paused: config.paused,
         restarts_max: 3,
         restart_window: Duration::from_mins(1),
@@ -352,6 +355,7 @@ pub(super) fn gateway_settings(
         read_your_writes: READ_YOUR_WRITES,
         session_idle: Duration::from_millis(config.session_idle_ms),
         mounts,
+        calibration: config.calibration.then_some(BAD_TWIN_WAITS),
         sessions_per_user_max: config.sessions_per_user_max,
         sessions_max: config.sessions_max,
         spans,

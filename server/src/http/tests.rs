@@ -1,6 +1,7 @@
 //! The HTTP surfaces over real rooms: accounts and tables in a folder of the test's own, the log in memory.
 
 mod accounts;
+mod calibration;
 mod dashboard;
 mod days;
 mod edges;
@@ -68,6 +69,10 @@ impl TestHouse {
     }
 
     async fn open_as(production: bool) -> Self {
+        Self::open_with(production, false).await
+    }
+
+    async fn open_with(production: bool, calibrates: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (clock, ids) = (Arc::new(SystemClock::new()), Arc::new(SystemIds));
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -87,6 +92,7 @@ impl TestHouse {
         tracker.spawn(async move { drop(fold.run(stop_fold).await) });
         let settings = GatewaySettings {
             public_url: public_url.clone(),
+            calibration: calibrates.then_some(Duration::from_millis(5)),
             ..GatewaySettings::default()
         };
         let gateway = Gateway::new(
@@ -101,7 +107,10 @@ impl TestHouse {
         .unwrap();
         let brain = Brains::all(Arc::new(SimulatedBrain::new()));
         let cast = Cast::start(
-            cast_settings(&public_url),
+            CastSettings {
+                calibrates,
+                ..cast_settings(&public_url)
+            },
             log.clone(),
             brain,
             clock.clone(),
@@ -353,6 +362,7 @@ fn cast_settings(base_url: &str) -> CastSettings {
         tick_interval: Duration::from_hours(1),
         tick_deadline: Duration::from_mins(1),
         calls_per_tick_max: 40,
+        calibrates: false,
         seed: 1,
         // Nobody acts unless the test says so.
         paused: true,

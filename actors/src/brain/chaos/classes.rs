@@ -96,7 +96,8 @@ impl EdgeClass {
         };
         let is_date = branches.iter().any(|branch| {
             let format = branch.text("format");
-            matches!(format, Some("date" | "date-time")) || (branch.get("pattern").is_some() && field.ends_with("Date"))
+            matches!(format, Some("date" | "date-time"))
+                || (branch.get("pattern").is_some() && field.ends_with("Date"))
         });
         let mut classes = Vec::new();
         if is_date {

@@ -76,7 +76,9 @@ fn every_class_comes_to_every_field_that_it_fits_and_the_same_seed_does_the_same
     // Whatever wants an id besides the edge waits until there is one; here that is the whole call of complete.
     let missing: Vec<_> = wanted.difference(&tried).collect();
     assert!(
-        missing.iter().all(|(tool, field, _)| tool == "todo.complete" && field == WHOLE_CALL),
+        missing
+            .iter()
+            .all(|(tool, field, _)| tool == "todo.complete" && field == WHOLE_CALL),
         "{missing:?}"
     );
     assert!(tried.len() > 50, "{}", tried.len());

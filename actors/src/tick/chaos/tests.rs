@@ -78,8 +78,14 @@ fn a_clean_refusal_and_a_clean_success_are_well_and_nothing_else_is() {
     assert_eq!(verdict(twin, &no, &list), EdgeVerdict::Refused);
     let inside = refused("error: SQLITE_CONSTRAINT", Cause::Persona);
     assert_eq!(verdict(twin, &inside, &list), EdgeVerdict::Broke);
-    assert_eq!(verdict(twin, &refused("internal error", Cause::App), &list), EdgeVerdict::Broke);
-    assert_eq!(verdict(twin, &refused("no answer", Cause::Infra), &list), EdgeVerdict::Unanswered);
+    assert_eq!(
+        verdict(twin, &refused("internal error", Cause::App), &list),
+        EdgeVerdict::Broke
+    );
+    assert_eq!(
+        verdict(twin, &refused("no answer", Cause::Infra), &list),
+        EdgeVerdict::Unanswered
+    );
 }
 
 #[test]
@@ -95,12 +101,19 @@ fn what_reads_otherwise_than_it_was_sent_is_altered_wherever_it_is_read() {
     let full = listed(Some(json!({"tasks": [{"id": "t2"}, {"id": "t3"}]})));
     assert_eq!(verdict(twin, &taken(&sent), &full), EdgeVerdict::Accepted);
     // A date may be written otherwise and mean the same.
-    assert_eq!(verdict(EdgeClass::ImpossibleDate, &taken(&other), &fine), EdgeVerdict::Accepted);
+    assert_eq!(
+        verdict(EdgeClass::ImpossibleDate, &taken(&other), &fine),
+        EdgeVerdict::Accepted
+    );
 }
 
 #[test]
 fn what_makes_a_list_fail_has_broken_the_app() {
-    let (verdict, detail) = judge(&edge(EdgeClass::Nul, json!("a\u{0}")), &taken(&json!("a\u{0}")), &listed(None));
+    let (verdict, detail) = judge(
+        &edge(EdgeClass::Nul, json!("a\u{0}")),
+        &taken(&json!("a\u{0}")),
+        &listed(None),
+    );
     assert_eq!(verdict, EdgeVerdict::Broke);
     assert!(detail.unwrap().contains("todo"));
 }
@@ -110,5 +123,8 @@ fn a_number_that_was_rounded_is_named() {
     let (sent, read) = (json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992_u64));
     let (verdict, detail) = judge(&edge(EdgeClass::BeyondDouble, sent), &taken(&read), &Lists::new());
     assert_eq!(verdict, EdgeVerdict::Altered);
-    assert_eq!(detail.unwrap(), "9007199254740993 was read back as 9007199254740992");
+    assert_eq!(
+        detail.unwrap(),
+        "9007199254740993 was read back as 9007199254740992"
+    );
 }

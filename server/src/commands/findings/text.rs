@@ -300,7 +300,11 @@ fn edges(report: &FindingsReport) -> Option<String> {
             count_of(distinct(|edge| (&edge.class, "")), "class").replace("classs", "classes"),
             count_of(distinct(|edge| (&edge.tool, &edge.field)), "field"),
             count_of(distinct(|edge| (&edge.tool, "")), "tool"),
-            if bad == 0 { "all was stood, none".to_owned() } else { bad.to_string() }
+            if bad == 0 {
+                "all was stood, none".to_owned()
+            } else {
+                bad.to_string()
+            }
         )
     })
 }
@@ -394,6 +398,25 @@ fn raters(report: &FindingsReport) -> Vec<String> {
             )
         })
         .collect();
+    for gap in &report.calibration {
+        let stars = |mean: Option<f64>| mean.map_or_else(|| "none".to_owned(), |mean| format!("{mean:.1}"));
+        let apart = match gap.all.gap {
+            Some(apart) => format!("{apart:+.1} stars between the twins"),
+            None => "one of the twins has no rating yet".to_owned(),
+        };
+        lines.push(format!(
+            "{}: {apart} (known good {}, known bad {}; {}{})",
+            printable(&gap.rater.to_string()),
+            stars(gap.all.good),
+            stars(gap.all.bad),
+            count_of(gap.all.good_ratings + gap.all.bad_ratings, "rating"),
+            match gap.all.tells_apart() {
+                Some(true) => "",
+                Some(false) => "; it DOES NOT tell them apart",
+                None => "; too few to say",
+            }
+        ));
+    }
     for row in report.flattery.iter().take(3) {
         lines.push(format!(
             "flattery: {} stars for {} beside a friction of {:.2} ({} at sequence {})",

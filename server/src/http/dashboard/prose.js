@@ -103,6 +103,7 @@ export function line(item, nameOf) {
     case "ModelCalled": return say(data.error ? "bad" : "", `heard from ${data.model ?? "a model"} after ${ms(data.latency_ms)}`);
     case "Rated": return say(data.rating <= 2 ? "warn" : "good", `rates ${data.module} ${"★".repeat(data.rating ?? 0)} ${data.notes ?? ""}`);
     case "RatingFailed": return say("warn", `could not rate ${data.module}: ${data.reason ?? ""}`);
+    case "TwinRated": return say("", `rates the twin known to be ${data.twin} ${"★".repeat(data.rating ?? 0)}`);
     case "EdgeTried": return say(data.verdict === "accepted" || data.verdict === "refused" ? "" : "bad", `brought ${String(data.class).replaceAll("-", " ")} to ${data.field} of ${data.tool}: ${data.verdict}`);
     case "DiaryWritten": return say("", "wrote its diary");
     case "SpaceEntered": return say("", `acts in a shared ${data.space_type}`);

@@ -104,8 +104,12 @@ mod tests {
 
     #[test]
     fn the_shipped_pairs_share_a_space_of_each_sort() {
-        let catalog =
-            catalog::Catalog::parse("shipped", catalog::Catalog::embedded_text(), &gateway::module_names()).unwrap();
+        let catalog = catalog::Catalog::parse(
+            "shipped",
+            catalog::Catalog::embedded_text(),
+            &gateway::module_names(),
+        )
+        .unwrap();
         let sorts: BTreeSet<String> = catalog
             .personas
             .iter()

@@ -74,7 +74,11 @@ async fn one_seed_lives_the_same_days_in_two_fresh_houses_and_another_persona_ch
     let other = lived(&CAST, share).await;
     assert_eq!(one, other);
     assert!(one.ticks >= 16 && one.calls >= 60, "{one:?}");
-    assert_ne!(one.digest, lived(&CAST, |_| {}).await.digest, "sharing a space is another life");
+    assert_ne!(
+        one.digest,
+        lived(&CAST, |_| {}).await.digest,
+        "sharing a space is another life"
+    );
 
     let with_kai = [&CAST[..], &[("persona.kai@mana.test", "researcher", "daily")]].concat();
     let more = lived(&with_kai, share).await;

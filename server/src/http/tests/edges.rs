@@ -17,16 +17,24 @@ async fn edge_input_is_taken_or_refused_cleanly_and_every_bit_of_it_is_in_the_le
     let house = TestHouse::open().await;
     virtual_days::begin(&house.app).await.unwrap();
     let identity = &house.app.identity;
-    let admin = identity.account_by_email("admin@example.org").await.unwrap().unwrap();
+    let admin = identity
+        .account_by_email("admin@example.org")
+        .await
+        .unwrap()
+        .unwrap();
     let token = identity.mint(&admin.id).await.unwrap().token;
     let mut persona = sample::persona("persona.zazie@mana.test");
     persona["archetype"] = json!("chaos");
     persona["tickCadence"] = json!("hourly");
     persona["moduleMix"] = json!({ "todo": 2, "notes": 2, "habits": 1, "journal": 1 });
     let path = "/api/v1/personas/admin";
-    let answer = house.ask_as(token.expose_secret(), "POST", path, Some(&persona)).await;
+    let answer = house
+        .ask_as(token.expose_secret(), "POST", path, Some(&persona))
+        .await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-    let ticks = virtual_days::live(&house.app, SignedDuration::from_hours(36), || Ok(())).await.unwrap();
+    let ticks = virtual_days::live(&house.app, SignedDuration::from_hours(36), || Ok(()))
+        .await
+        .unwrap();
     assert!(ticks.iter().all(actors::TickReport::succeeded), "{ticks:?}");
     house.settled().await;
 
@@ -59,12 +67,31 @@ async fn edge_input_is_taken_or_refused_cleanly_and_every_bit_of_it_is_in_the_le
     let ledger = house.app.tables.edge_ledger().await.unwrap();
     let counted: u64 = ledger.items.iter().map(|row| row.accepted + row.refused).sum();
     assert_eq!(counted, tried.len() as u64);
-    let fields: BTreeSet<_> = tried.iter().map(|edge| (&edge.tool, &edge.field, &edge.class)).collect();
+    let fields: BTreeSet<_> = tried
+        .iter()
+        .map(|edge| (&edge.tool, &edge.field, &edge.class))
+        .collect();
     assert_eq!(ledger.items.len(), fields.len());
-    let asked = FindingsQuery { since: None, as_of: None, offered_tools: Vec::new() };
+    let asked = FindingsQuery {
+        since: None,
+        as_of: None,
+        offered_tools: Vec::new(),
+    };
     let report = house.app.tables.findings(&asked).await.unwrap().unwrap();
     assert_eq!(report.edges, ledger.items);
-    assert!(report.findings.iter().all(|finding| finding.kind != FindingKind::EdgeCase));
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|finding| finding.kind != FindingKind::EdgeCase)
+    );
     // Edge input is nobody's day: no module is rated by it.
-    assert!(report.tools.iter().all(|tool| tool.errors.of == 0 || tool.tool.is_empty()), "{:?}", report.tools);
+    assert!(
+        report
+            .tools
+            .iter()
+            .all(|tool| tool.errors.of == 0 || tool.tool.is_empty()),
+        "{:?}",
+        report.tools
+    );
 }
