@@ -359,9 +359,9 @@ impl Tick<'_> {
     }
 
     async fn act_and_finish(&mut self, session: &McpSession) -> Result<Finished, RecordError> {
-        self.look(session).await?;
+        Box::pin(self.look(session)).await?;
         let ending = self.live(session).await?;
-        self.bring_edges(session, &ending).await?;
+        Box::pin(self.bring_edges(session, &ending)).await?;
         let ratings = self.rate(session, &ending).await?;
         let remembered = remember(&self.id, session.tools(), &self.ledger.past());
         let mut last_words = ratings;
@@ -371,7 +371,7 @@ impl Tick<'_> {
             last_words.extend(raised);
         }
         if ending.can_be_rated() {
-            last_words.extend(self.calibrate(session).await?);
+            last_words.extend(Box::pin(self.calibrate(session)).await?);
         }
         self.finish(ending, last_words).await
     }

@@ -13,6 +13,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use events::Twin;
 use http::StatusCode;
 use identity::AccountKind;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -25,15 +26,6 @@ use shelf::Shelf;
 
 /// Bytes of a request: a call of a toy.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Twin {
-    /// It does what it says.
-    Good,
-    /// It refuses a choice that it offers, says that it kept what it did not, and keeps its callers waiting.
-    Bad,
-}
 
 impl Gateway {
     /// The twins' paths, where they are asked for; none otherwise.

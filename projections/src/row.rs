@@ -78,6 +78,7 @@ macro_rules! fields {
 fields! {
     i64: Int, value => Some(value);
     Option<i64>: Int, value => value;
+    f64: Real, value => Some(value);
     Option<f64>: Real, value => value;
     String: Text, value => Some(storable(value));
     Option<String>: Text, value => value.map(storable);

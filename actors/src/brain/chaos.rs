@@ -131,10 +131,10 @@ fn edge(
         }
         None => class.raw(field, &arguments),
     };
-    let call = |retry: bool| EdgeCall {
+    let call = EdgeCall {
         call: PlannedCall {
             tool: tool.name.clone(),
-            arguments: Value::Object(arguments.clone()),
+            arguments: Value::Object(arguments),
             intent: Intent::Chaos,
             mistake: Some(class.name().to_owned()),
             retry_of: None,
@@ -142,12 +142,12 @@ fn edge(
         },
         field: field.to_owned(),
         class,
-        raw: raw.clone().filter(|_| !retry),
+        raw,
     };
-    if class == EdgeClass::Replayed {
-        return vec![call(false), call(true)];
+    match class {
+        EdgeClass::Replayed => vec![call.clone(), call],
+        _ => vec![call],
     }
-    vec![call(false)]
 }
 
 /// Things the persona made, now and before: edge input is tried on nobody else's.

@@ -1,7 +1,8 @@
-//! One call whose arguments are text that no JSON value can hold: half characters, the same field twice.
+//! One call whose arguments go out as text, which may be what no JSON value can hold: half characters, the same field
+//! twice.
 //!
 //! It goes out in the revision without sessions, on the same endpoint and with the same token, as any client might send
-//! it.
+//! it: an answer that ends the exchange ends no session.
 
 use events::CallId;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};

@@ -18,6 +18,7 @@ use crate::digest::digest;
 use crate::friction::{RUBRIC_VERSION, friction};
 use crate::mcp_client::{McpSession, Place};
 use crate::model::Conversation;
+use crate::spaces::SharedSpace;
 
 /// From one calibration to the next. Less than a week, so that a daily persona's comes on the same day of each.
 const EVERY: SignedDuration = SignedDuration::from_hours(6 * 24 + 12);
@@ -30,6 +31,7 @@ const MODULE: &str = "shelf";
 struct Day {
     persona: PersonaView,
     diary: Diary,
+    space: Option<SharedSpace>,
     ledger: Ledger,
     conversation: Conversation,
 }
@@ -49,6 +51,7 @@ impl Tick<'_> {
         let mut day = Day {
             persona,
             diary: Diary::default(),
+            space: None,
             ledger: self.visit_ledger(),
             conversation: Conversation::default(),
         };
@@ -96,6 +99,7 @@ impl Tick<'_> {
     fn change_places(&mut self, day: &mut Day) {
         std::mem::swap(&mut self.facts.persona, &mut day.persona);
         std::mem::swap(&mut self.facts.diary, &mut day.diary);
+        std::mem::swap(&mut self.facts.space, &mut day.space);
         std::mem::swap(&mut self.ledger, &mut day.ledger);
         std::mem::swap(&mut self.conversation, &mut day.conversation);
     }

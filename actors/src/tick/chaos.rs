@@ -9,7 +9,7 @@ use events::{CallId, Cause, ERROR_CHARS_MAX, EdgeTried, EdgeVerdict, Event, Tick
 use serde_json::{Map, Value};
 
 use super::Tick;
-use super::live::{Ending, millis, object};
+use super::live::{Ending, millis};
 use super::record::RecordError;
 use crate::attribution::Whose;
 use crate::brain::{self, CallOutcome, EdgeCall, PastCall};
@@ -86,16 +86,12 @@ impl Tick<'_> {
         self.recorder.append(vec![called]).await?;
         let sent = stage.clock.monotonic();
         let tool = &edge.call.tool;
-        let answer = async {
-            match &edge.raw {
-                Some(arguments) => session.call_raw(stage, &call_id, tool, arguments).await,
-                None => {
-                    session
-                        .call(stage, &call_id, tool, object(&edge.call.arguments))
-                        .await
-                }
-            }
-        };
+        // All of them without a session: one that ends the exchange must not end the persona's.
+        let arguments = edge
+            .raw
+            .clone()
+            .unwrap_or_else(|| edge.call.arguments.to_string());
+        let answer = session.call_raw(stage, &call_id, tool, &arguments);
         let answer = stage.within(self.time_left(), answer).await;
         let answer = answer.unwrap_or_else(|| Answer::Unanswered {
             message: "no answer before the tick's time was over".to_owned(),

@@ -324,7 +324,7 @@ fn fault_of(calls: &[PlannedCall]) -> Option<String> {
     ))
 }
 
-pub(super) fn object(arguments: &Value) -> JsonObject {
+fn object(arguments: &Value) -> JsonObject {
     arguments.as_object().cloned().unwrap_or_default()
 }
 

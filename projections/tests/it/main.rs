@@ -22,6 +22,7 @@ mod queries;
 mod readers;
 mod rebuild;
 mod scrub;
+mod shared;
 mod simulation;
 mod standby;
 mod support;

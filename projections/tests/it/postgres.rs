@@ -164,6 +164,7 @@ async fn all_answers(tables: &Tables) -> String {
 
 fn two_days() -> Vec<(Subject, Vec<Event>)> {
     let mut commits = [day_of("anna"), day_of("ben"), session_of("ben")].concat();
+    commits.extend(shared_day_of("kai", "maya"));
     commits.push(deployed("v1", 1_000));
     commits.push((
         of_persona("ben"),

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use events::testing::{given, id, sample_time};
 use events::{
-    CallEnded, CallId, CallOutcome, CallRefused, CallStarted, Cause, Commit, CommitId, DeployMarked, Event,
-    EventLog, ExpectedSeq, FieldWrite, Intent, MemoryLog, PersonaDescription, PersonaEnrolled, PersonaId,
-    Rated, RatingSource, RecordChanged, RecordOp, SessionOpened, StreamSeq, Subject, SystemClock,
-    TickFinished, TickId, TickOutcome, TickStarted, TickTrigger, ToolCalled, ToolFailed, ToolReturned,
+    CallEnded, CallId, CallOutcome, CallRefused, CallStarted, Cause, Commit, CommitId, DeployMarked,
+    EdgeTried, EdgeVerdict, Event, EventLog, ExpectationChecked, ExpectationOutcome, ExpectationRaised,
+    ExpectedSeq, FieldWrite, Intent, KnownObject, MemoryLog, PersonaDescription, PersonaEnrolled, PersonaId,
+    Rated, RatingSource, RecordChanged, RecordOp, SessionOpened, SpaceEntered, StreamSeq, Subject,
+    SystemClock, TickFinished, TickId, TickOutcome, TickStarted, TickTrigger, ToolCalled, ToolFailed,
+    ToolReturned, Twin, TwinRated,
 };
 use jiff::Timestamp;
 use projections::{FoldError, Progress, Projector, TableChecksum, Tables};
@@ -366,6 +368,113 @@ pub fn day_of(name: &str) -> Vec<(Subject, Vec<Event>)> {
 }
 
 /// The start of `user`'s call `client_call_id` as the gateway tells it.
+/// A day of `maker` in a space it shares with `partner`, who does not find what it put there; with edge input that was
+/// read back otherwise, a mistake that was taken as right, and both twins.
+pub fn shared_day_of(maker: &str, partner: &str) -> Vec<(Subject, Vec<Event>)> {
+    let (making, looking) = (&format!("making-of-{maker}"), &format!("looking-of-{partner}"));
+    let thing = KnownObject {
+        module: "todo".to_owned(),
+        kind: "task".to_owned(),
+        id: format!("thing-of-{maker}"),
+    };
+    let entered = |tick: &str| SpaceEntered {
+        tick_id: id(tick),
+        space_id: id("shared"),
+        space_type: "family".to_owned(),
+    };
+    let raised = ExpectationRaised {
+        tick_id: id(making),
+        space_id: id("shared"),
+        thing: thing.clone(),
+        call_id: id("made"),
+        partners: vec![id(partner)],
+    };
+    let checked = ExpectationChecked {
+        tick_id: id(looking),
+        space_id: id("shared"),
+        thing,
+        outcome: ExpectationOutcome::Broken,
+        call_id: Some(id("looked")),
+    };
+    let edge = |verdict, detail: Option<&str>| EdgeTried {
+        tick_id: id(making),
+        call_id: id("edge"),
+        tool: "todo.create".to_owned(),
+        field: "title".to_owned(),
+        class: "nfd-twin".to_owned(),
+        verdict,
+        detail: detail.map(str::to_owned),
+    };
+    let twin = |twin, rating| TwinRated {
+        tick_id: id(making),
+        twin,
+        rating: Some(rating),
+        failed: None,
+        calls: 5,
+        errors: 1,
+        friction: 0.25,
+        source: RatingSource::Simulated,
+        rubric_version: 1,
+        brain: "simulated".to_owned(),
+        model: None,
+        prompt_version: 1,
+        rated_at: at(100),
+    };
+    let chaos = ToolCalled {
+        intent: Intent::Chaos,
+        mistake: Some("nfd-twin".to_owned()),
+        ..call(making, "edge", 1, "todo.create")
+    };
+    let wrong = ToolCalled {
+        intent: Intent::Mistake,
+        mistake: Some("wrong-type".to_owned()),
+        ..call(making, "wrong", 2, "notes.create")
+    };
+    vec![
+        (of_persona(maker), vec![enrolled(maker)]),
+        (of_persona(partner), vec![enrolled(partner)]),
+        (
+            of_persona(maker),
+            vec![
+                began(maker, making),
+                entered(making).into(),
+                called(making, "made", 0),
+                returned(making, "made"),
+                chaos.into(),
+                returned(making, "edge"),
+                wrong.into(),
+                returned(making, "wrong"),
+                edge(EdgeVerdict::Accepted, None).into(),
+                edge(
+                    EdgeVerdict::Altered,
+                    Some("5 characters were read back as 4 others"),
+                )
+                .into(),
+            ],
+        ),
+        (
+            of_persona(maker),
+            vec![
+                raised.into(),
+                twin(Twin::Good, 5).into(),
+                twin(Twin::Bad, 2).into(),
+                finished(making),
+            ],
+        ),
+        (
+            of_persona(partner),
+            vec![
+                began(partner, looking),
+                entered(looking).into(),
+                call(looking, "looked", 0, "todo.list").into(),
+                returned(looking, "looked"),
+                checked.into(),
+                finished(looking),
+            ],
+        ),
+    ]
+}
+
 pub fn call_started(user: &str, call_id: &str, client_call_id: &str) -> CallStarted {
     CallStarted {
         call_id: id(call_id),

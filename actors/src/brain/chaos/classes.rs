@@ -7,8 +7,9 @@ use super::with_raw;
 
 /// The property that no tool knows.
 pub(super) const UNKNOWN_PROPERTY: &str = "x-edge-unknown";
-/// Characters of a huge text.
-const HUGE_CHARS: usize = 64 * 1024;
+/// Four characters of one to four bytes, and how often they make 64 KiB.
+const HUGE_PART: &str = "ä€𝄞x";
+const HUGE_TIMES: usize = 64 * 1024 / HUGE_PART.len();
 /// Lists inside lists.
 const NESTING: usize = 200;
 
@@ -156,7 +157,7 @@ impl EdgeClass {
             Self::ComposedTwin => json!("Caf\u{e9} a\u{30a}"),
             Self::DecomposedTwin => json!("Cafe\u{301} \u{e5}"),
             Self::Nul => json!("before\u{0}after"),
-            Self::Huge => json!("ä€𝄞x".chars().cycle().take(HUGE_CHARS).collect::<String>()),
+            Self::Huge => json!(HUGE_PART.repeat(HUGE_TIMES)),
             Self::Empty => json!(""),
             Self::Html => json!("<script>alert(1)</script><img src=x onerror=alert(1)>"),
             Self::Sql => json!("'); DROP TABLE records; --"),

@@ -296,10 +296,13 @@ fn edges(report: &FindingsReport) -> Option<String> {
     let bad = report.edges.iter().filter(|edge| edge.is_bad()).count() as u64;
     (!report.edges.is_empty()).then(|| {
         format!(
-            "edge input: {} brought to {} of {}; {} not stood",
-            count_of(distinct(|edge| (&edge.class, "")), "class").replace("classs", "classes"),
-            count_of(distinct(|edge| (&edge.tool, &edge.field)), "field"),
-            count_of(distinct(|edge| (&edge.tool, "")), "tool"),
+            "edge input: {} classes brought to {} of {}; {} not stood",
+            distinct(|edge| (edge.class.as_str(), "")),
+            count_of(
+                distinct(|edge| (edge.tool.as_str(), edge.field.as_str())),
+                "field"
+            ),
+            count_of(distinct(|edge| (edge.tool.as_str(), "")), "tool"),
             if bad == 0 {
                 "all was stood, none".to_owned()
             } else {

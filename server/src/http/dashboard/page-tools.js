@@ -28,6 +28,19 @@ export function show(place, { signal, search, setSearch }) {
     { query: "tools.stats", params, nats: { name: "tools.stats" } },
     "No tool was called in that time.",
   );
+  const edges = table(
+    "Edge input, by field",
+    [
+      { name: "Tool", isHead: true, value: (row) => row.tool, show: (row) => h("code", null, row.tool) },
+      { name: "Field", value: (row) => row.field, show: (row) => (row.field === "*" ? "the whole call" : h("code", null, row.field)) },
+      { name: "Classes seen", isNumber: true, value: (row) => row.classes, show: (row) => count(row.classes) },
+      { name: "Taken", isNumber: true, value: (row) => row.accepted, show: (row) => count(row.accepted) },
+      { name: "Refused", isNumber: true, value: (row) => row.refused, show: (row) => count(row.refused) },
+      { name: "Not stood", value: (row) => row.bad.length, show: (row) => (row.bad.length ? h("span", { class: "pill bad" }, row.bad.join(", ")) : "–") },
+    ],
+    { query: "tools.edges", params: {} },
+    "Nobody has brought any. `dramatis seed --chaos` brings in two who do.",
+  );
   const calls = h("div");
   put(
     place,
@@ -35,6 +48,7 @@ export function show(place, { signal, search, setSearch }) {
     h("div", { class: "row" }, choice("Over", DAYS, filter.days, (days) => change({ days }))),
     trouble,
     made.node,
+    edges.node,
     h("div", { class: "row" }, choice("Calls", [["", "all"], ["error", "that went wrong"], ["unknown", "nobody knows of"], ["ok", "that worked"]], filter.result, (result) => change({ result }))),
     calls,
   );
@@ -71,5 +85,21 @@ export function show(place, { signal, search, setSearch }) {
     );
   }
   const look = poll(signal, 10000, (signal) => ask("tools.stats", params, signal), (answer) => (put(trouble), made.show([...answer.tools].sort((a, b) => b.error_rate - a.error_rate || b.calls - a.calls), answer)), (error) => put(trouble, failure(error)));
+  poll(signal, 60000, (signal) => ask("tools.edges", {}, signal), (answer) => edges.show(byField(answer.items), answer), (error) => put(trouble, failure(error)));
   drawCalls();
+}
+
+/** The ledger's rows summed up by tool and field. */
+function byField(rows) {
+  const fields = new Map();
+  for (const row of rows) {
+    const key = `${row.tool} ${row.field}`;
+    const sum = fields.get(key) ?? { tool: row.tool, field: row.field, classes: 0, accepted: 0, refused: 0, bad: [] };
+    sum.classes += 1;
+    sum.accepted += row.accepted;
+    sum.refused += row.refused;
+    if (row.altered + row.broke + row.unanswered > 0) sum.bad.push(row.class);
+    fields.set(key, sum);
+  }
+  return [...fields.values()];
 }

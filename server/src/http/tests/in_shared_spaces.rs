@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use events::{
-    Commit, CommitId, Event, EventLog as _, ExpectationOutcome, ExpectationRaised, ExpectedSeq,
+    Clock as _, Commit, CommitId, Event, EventLog as _, ExpectationOutcome, ExpectationRaised, ExpectedSeq,
     RecordChanged, RecordOp, Subject,
 };
 use http::StatusCode;
