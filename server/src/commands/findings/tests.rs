@@ -1,7 +1,10 @@
 //! What is printed of findings, and when they make a pipeline fail.
 
 use clap::Parser;
-use projections::findings::{Evidence, Finding, Recovery, Share, ToolFigures};
+use projections::EdgeRow;
+use projections::findings::{
+    Evidence, ExpectationFigures, Finding, GapFigures, Rater, Recovery, Share, ToolFigures, TwinGap,
+};
 
 use super::*;
 use crate::output::Paint;
@@ -66,10 +69,45 @@ fn report() -> FindingsReport {
             accepted: 2,
         }],
         confusion: Vec::new(),
+        expectations: vec![ExpectationFigures {
+            module: "todo".to_owned(),
+            kept: 11,
+            broken: 1,
+            void: 2,
+        }],
+        edges: vec![EdgeRow {
+            tool: "todo.create".to_owned(),
+            field: "title".to_owned(),
+            class: "nul".to_owned(),
+            accepted: 1,
+            refused: 0,
+            altered: 0,
+            broke: 0,
+            unanswered: 0,
+            last_at: "2026-03-30T07:00:00Z".parse().unwrap(),
+        }],
         newcomers: Vec::new(),
         unused_tools: Vec::new(),
         flattery: Vec::new(),
         raters: Vec::new(),
+        calibration: vec![TwinGap {
+            rater: Rater {
+                source: "model".to_owned(),
+                brain: Some("anthropic".to_owned()),
+                model: Some("m-2".to_owned()),
+                prompt_version: Some(2),
+                rubric_version: 1,
+            },
+            all: GapFigures {
+                good_ratings: 6,
+                good: Some(4.5),
+                bad_ratings: 6,
+                bad: Some(4.0),
+                gap: Some(0.5),
+            },
+            weeks: Vec::new(),
+            failed: 0,
+        }],
         failed_ratings: Vec::new(),
         is_shortened: false,
     }

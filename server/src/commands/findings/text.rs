@@ -154,6 +154,11 @@ fn next(kind: FindingKind) -> &'static str {
         FindingKind::RatedWorse => {
             "read the notes of its lowest ratings; `personas show` has the calls beside them"
         }
+        FindingKind::BrokenExpectation => {
+            "read both calls with `dramatis events cat --from SEQUENCE`: who may see the thing, and where did it go"
+        }
+        FindingKind::AcceptedMistake => "refuse it, and let the refusal name the field",
+        FindingKind::EdgeCase => "take it as it is, or refuse it with a word on what is taken",
     }
 }
 
@@ -296,17 +301,16 @@ fn edges(report: &FindingsReport) -> Option<String> {
     let bad = report.edges.iter().filter(|edge| edge.is_bad()).count() as u64;
     (!report.edges.is_empty()).then(|| {
         format!(
-            "edge input: {} classes brought to {} of {}; {} not stood",
-            distinct(|edge| (edge.class.as_str(), "")),
+            "edge input: {} brought to {} of {}; {}",
+            count_of(distinct(|edge| (edge.class.as_str(), "")), "kind"),
             count_of(
                 distinct(|edge| (edge.tool.as_str(), edge.field.as_str())),
                 "field"
             ),
             count_of(distinct(|edge| (edge.tool.as_str(), "")), "tool"),
-            if bad == 0 {
-                "all was stood, none".to_owned()
-            } else {
-                bad.to_string()
+            match bad {
+                0 => "all of it was stood".to_owned(),
+                bad => format!("{bad} not stood"),
             }
         )
     })
