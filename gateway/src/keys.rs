@@ -211,7 +211,7 @@ mod tests {
 
     async fn identity(dir: &tempfile::TempDir, clock: Arc<ManualClock>) -> Identity {
         let settings = IdentitySettings {
-            database: dir.path().join("identity.sqlite"),
+            database: dir.path().join("identity.sqlite").into(),
             keks: KeyEncryptionKey::new("test", [3; 32]).into(),
             issuer: "http://127.0.0.1:3069".to_owned(),
             audiences: vec!["mana".to_owned()],

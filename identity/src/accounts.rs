@@ -2,9 +2,9 @@
 
 use events::UserId;
 use jiff::Timestamp;
-use sqlx::SqliteExecutor;
 
 use crate::audit::{self, Act, Deed};
+use crate::database::{Source, query, query_as, query_scalar};
 use crate::error::IdentityError;
 use crate::registration::normalized_email;
 use crate::text_enum::text_enum;
@@ -127,7 +127,7 @@ impl Identity {
         after: &str,
         limit: u32,
     ) -> Result<Vec<Account>, IdentityError> {
-        let rows: Vec<AccountRow> = sqlx::query_as(
+        let rows: Vec<AccountRow> = query_as(
             "-- accounts_after
              SELECT
                  id,
@@ -141,13 +141,13 @@ impl Identity {
                  suspended_at
              FROM users
              WHERE
-                 kind IN (SELECT value FROM json_each($1))
+                 $1 LIKE '% ' || kind || ' %'
                  AND email > $2
                  AND suspended_at IS NULL
              ORDER BY email
              LIMIT $3",
         )
-        .bind(serde_json::json!(kinds).to_string())
+        .bind(words(kinds))
         .bind(normalized_email(after))
         .bind(i64::from(limit))
         .fetch_all(&self.inner.db)
@@ -157,15 +157,15 @@ impl Identity {
 
     /// How many accounts of `kinds` there are.
     pub async fn count_accounts(&self, kinds: &[AccountKind]) -> Result<u64, IdentityError> {
-        let count: i64 = sqlx::query_scalar(
+        let count: i64 = query_scalar(
             "-- count_accounts
              SELECT count(*)
              FROM users
              WHERE
-                 kind IN (SELECT value FROM json_each($1))
+                 $1 LIKE '% ' || kind || ' %'
                  AND suspended_at IS NULL",
         )
-        .bind(serde_json::json!(kinds).to_string())
+        .bind(words(kinds))
         .fetch_one(&self.inner.db)
         .await?;
         Ok(u64::try_from(count).unwrap_or(0))
@@ -179,27 +179,27 @@ impl Identity {
     pub async fn stamp_persona(&self, id: &UserId) -> Result<Account, IdentityError> {
         let _forget = self.inner.known_accounts.forget_after(id);
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let account = by_id(&mut *tx, id).await?.ok_or(IdentityError::NotFound)?;
+        let mut tx = self.inner.db.begin().await?;
+        let account = by_id(&mut tx, id).await?.ok_or(IdentityError::NotFound)?;
         match (account.kind, account.role) {
             (AccountKind::Persona, _) => return Ok(account),
             (AccountKind::Human, Role::User) => {}
             _ => return Err(IdentityError::NotStampable),
         }
-        sqlx::query(
+        query(
             "-- stamp_persona
              UPDATE users
              SET
                  kind = 'persona',
-                 updated_at = max(created_at, $1)
+                 updated_at = CASE WHEN created_at > $1 THEN created_at ELSE $1 END
              WHERE
                  id = $2",
         )
         .bind(now.as_microsecond())
         .bind(id.as_str())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        audit::record(&mut *tx, Deed::of_the_house(Act::PersonaStamped, Some(id)), now).await?;
+        audit::record(&mut tx, Deed::of_the_house(Act::PersonaStamped, Some(id)), now).await?;
         tx.commit().await?;
         Ok(Account {
             kind: AccountKind::Persona,
@@ -214,37 +214,41 @@ impl Identity {
     pub async fn set_role(&self, id: &UserId, role: Role) -> Result<(), IdentityError> {
         let _forget = self.inner.known_accounts.forget_after(id);
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let changed = sqlx::query(
+        let mut tx = self.inner.db.begin().await?;
+        let changed = query(
             "-- set_role
              UPDATE users
              SET
                  role = $1,
-                 updated_at = max(created_at, $2)
+                 updated_at = CASE WHEN created_at > $2 THEN created_at ELSE $2 END
              WHERE
                  id = $3",
         )
         .bind(role.as_str())
         .bind(now.as_microsecond())
         .bind(id.as_str())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        if changed.rows_affected() == 0 {
+        if changed == 0 {
             return Err(IdentityError::NotFound);
         }
         let deed = Deed::of_the_house(Act::RoleChanged, Some(id)).with(role.as_str());
-        audit::record(&mut *tx, deed, now).await?;
+        audit::record(&mut tx, deed, now).await?;
         tx.commit().await?;
         Ok(())
     }
 }
 
+/// The kinds in one text, each between blanks: both databases look a word up in it.
+fn words(kinds: &[AccountKind]) -> String {
+    kinds
+        .iter()
+        .fold(" ".to_owned(), |words, kind| words + kind.as_str() + " ")
+}
+
 /// The account with this id.
-pub(crate) async fn by_id(
-    db: impl SqliteExecutor<'_>,
-    id: &UserId,
-) -> Result<Option<Account>, IdentityError> {
-    let row: Option<AccountRow> = sqlx::query_as(
+pub(crate) async fn by_id(db: impl Source, id: &UserId) -> Result<Option<Account>, IdentityError> {
+    let row: Option<AccountRow> = query_as(
         "-- account_by_id
          SELECT
              id,
@@ -267,11 +271,8 @@ pub(crate) async fn by_id(
 }
 
 /// The account with this email, which must be normalized.
-pub(crate) async fn by_email(
-    db: impl SqliteExecutor<'_>,
-    email: &str,
-) -> Result<Option<Account>, IdentityError> {
-    let row: Option<AccountRow> = sqlx::query_as(
+pub(crate) async fn by_email(db: impl Source, email: &str) -> Result<Option<Account>, IdentityError> {
+    let row: Option<AccountRow> = query_as(
         "-- account_by_email
          SELECT
              id,

@@ -5,8 +5,8 @@
 
 use events::UserId;
 use jiff::{SignedDuration, Timestamp};
-use sqlx::{SqliteExecutor, SqlitePool};
 
+use crate::database::{Db, Source, query, query_as};
 use crate::error::IdentityError;
 use crate::text_enum::text_enum;
 use crate::{Identity, store};
@@ -189,7 +189,7 @@ impl Identity {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, IdentityError> {
-        let rows: Vec<AuditRow> = sqlx::query_as(
+        let rows: Vec<AuditRow> = query_as(
             "-- acts
              SELECT
                  id,
@@ -221,12 +221,8 @@ impl Identity {
 }
 
 /// Puts one act on record.
-pub(crate) async fn record(
-    db: impl SqliteExecutor<'_>,
-    deed: Deed<'_>,
-    at: Timestamp,
-) -> Result<(), IdentityError> {
-    sqlx::query(
+pub(crate) async fn record(db: impl Source, deed: Deed<'_>, at: Timestamp) -> Result<(), IdentityError> {
+    query(
         "-- record_act
          INSERT INTO audit_log (
              at,
@@ -251,9 +247,9 @@ pub(crate) async fn record(
 }
 
 /// Lets go of what is older than [`KEPT_FOR`].
-pub(crate) async fn let_go_of_old(db: &SqlitePool, now: Timestamp) -> Result<(), IdentityError> {
+pub(crate) async fn let_go_of_old(db: &Db, now: Timestamp) -> Result<(), IdentityError> {
     let before = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
-    sqlx::query(
+    query(
         "-- let_go_of_old_acts
          DELETE FROM audit_log
          WHERE

@@ -3,11 +3,11 @@
 mod leaving;
 
 use events::{SpaceId, UserId};
-use sqlx::SqliteConnection;
 
 use crate::audit::{self, Act, Deed};
+use crate::database::{Tx, query, query_scalar};
 use crate::error::IdentityError;
-use crate::{Identity, accounts, invitations, rewrite, store};
+use crate::{Identity, accounts, invitations, key_changes, rewrite, throttle};
 
 /// What went with a deleted account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,18 +34,20 @@ impl Identity {
             self.inner.known_accounts.forget_after(id),
             self.inner.known_spaces.forget_after(),
         );
-        let mut tx = store::begin(&self.inner.db).await?;
-        let account = accounts::by_id(&mut *tx, id)
+        let mut tx = self.inner.db.begin().await?;
+        let account = accounts::by_id(&mut tx, id)
             .await?
             .ok_or(IdentityError::NotFound)?;
         let spaces = delete_spaces_left_empty(&mut tx, id).await?;
         leaving::leave_shared_spaces(&mut tx, &account).await?;
         invitations::delete_to(&mut tx, &account.email).await?;
+        throttle::forget(&mut tx, &account.email).await?;
         delete_user(&mut tx, id).await?;
         let now = self.inner.clock.now();
         let deed = Deed::of_the_house(Act::AccountDeleted, None).with(account.kind.as_str());
-        audit::record(&mut *tx, deed, now).await?;
+        audit::record(&mut tx, deed, now).await?;
         rewrite::make_due(&mut tx, now).await?;
+        key_changes::count(&mut tx).await?;
         tx.commit().await?;
         drop(forget);
         // Spaces it owned have another owner and with it another key from now on.
@@ -57,7 +59,7 @@ impl Identity {
     /// The spaces that are the account's alone, or that nobody shares with it but accounts that are being erased like
     /// itself. Of several that are erased at once, the last one to be suspended finds every space they shared here.
     pub async fn sole_spaces(&self, id: &UserId) -> Result<Vec<SpaceId>, IdentityError> {
-        let spaces: Vec<String> = sqlx::query_scalar(
+        let spaces: Vec<String> = query_scalar(
             "-- sole_spaces
              SELECT mine.space_id
              FROM space_members AS mine
@@ -82,11 +84,8 @@ impl Identity {
 }
 
 /// Deletes the spaces that nobody else is in, and names them.
-async fn delete_spaces_left_empty(
-    tx: &mut SqliteConnection,
-    id: &UserId,
-) -> Result<Vec<SpaceId>, IdentityError> {
-    let spaces: Vec<String> = sqlx::query_scalar(
+async fn delete_spaces_left_empty(tx: &mut Tx, id: &UserId) -> Result<Vec<SpaceId>, IdentityError> {
+    let spaces: Vec<String> = query_scalar(
         "-- delete_spaces_left_empty
          DELETE FROM spaces
          WHERE
@@ -116,8 +115,8 @@ fn space_id(id: String) -> Result<SpaceId, IdentityError> {
 }
 
 /// Deletes the account; the password and the vault go with it by their foreign keys.
-async fn delete_user(tx: &mut SqliteConnection, id: &UserId) -> Result<(), IdentityError> {
-    sqlx::query(
+async fn delete_user(tx: &mut Tx, id: &UserId) -> Result<(), IdentityError> {
+    query(
         "-- delete_user
          DELETE FROM users
          WHERE

@@ -129,8 +129,10 @@ pub enum DatabaseError {
     /// The file could not be made.
     #[error(transparent)]
     File(#[from] std::io::Error),
-    /// The write-ahead log could not be emptied.
-    #[error("a reader kept the write-ahead log from being emptied; what was deleted may still be in it")]
+    /// Somebody reads on from before.
+    #[error(
+        "somebody who reads on from before keeps what was deleted from being written over; it may still be in the files"
+    )]
     ReaderInTheWay,
     /// A stored value is outside what its column may hold.
     #[error("column {column} holds a value this program does not know")]

@@ -23,7 +23,7 @@ use crate::error::IdentityError;
 use crate::registration::refuse_unless;
 use crate::seal::KEY_BYTES;
 use crate::text_enum::text_enum;
-use crate::{Identity, store, vault};
+use crate::{Identity, vault};
 
 pub use derive::DERIVATION_VERSION;
 pub use runner_key::RunnerKey;
@@ -228,18 +228,18 @@ impl Identity {
             revoked_at: None,
             key_version,
         };
-        let mut tx = store::begin(&self.inner.db).await?;
-        if vault::space_owner(&mut *tx, &grant.space_id).await?.as_ref() != Some(user) {
+        let mut tx = self.inner.db.begin().await?;
+        if vault::space_owner(&mut tx, &grant.space_id).await?.as_ref() != Some(user) {
             return Err(IdentityError::NotFound);
         }
         refuse_unless(
-            stored::holding(&mut *tx, user, now).await? < GRANTS_MAX,
+            stored::holding(&mut tx, user, now).await? < GRANTS_MAX,
             "grant",
             format!("{GRANTS_MAX} grants hold already; revoke one first"),
         )?;
-        stored::insert(&mut *tx, &grant).await?;
+        stored::insert(&mut tx, &grant).await?;
         let detail = format!("grant {} by {minted_by} until {}", grant.id, grant.expires_at);
-        audit::record(&mut *tx, Deed::own(Act::GrantMinted, user).with(&detail), now).await?;
+        audit::record(&mut tx, Deed::own(Act::GrantMinted, user).with(&detail), now).await?;
         tx.commit().await?;
         Ok(grant)
     }
@@ -255,12 +255,12 @@ impl Identity {
     /// [`IdentityError::NotFound`] when the account has no such grant.
     pub async fn revoke_grant(&self, user: &UserId, id: &str) -> Result<(), IdentityError> {
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        if !stored::revoke(&mut *tx, user, id, now).await? {
+        let mut tx = self.inner.db.begin().await?;
+        if !stored::revoke(&mut tx, user, id, now).await? {
             return Err(IdentityError::NotFound);
         }
         let detail = format!("grant {id}");
-        audit::record(&mut *tx, Deed::own(Act::GrantRevoked, user).with(&detail), now).await?;
+        audit::record(&mut tx, Deed::own(Act::GrantRevoked, user).with(&detail), now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -306,7 +306,8 @@ impl Identity {
 
 /// The request with its names sorted and each there once.
 fn checked(mut request: GrantRequest) -> Result<GrantRequest, IdentityError> {
-    let is_name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len());
+    // Not every database holds a zero byte, and no name has one.
+    let is_name = |name: &String| (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains('\0');
     let within = |names: &[String], max: usize| (1..=max).contains(&names.len()) && names.iter().all(is_name);
     refuse_unless(
         is_name(&request.mission_id),

@@ -5,9 +5,9 @@
 
 use events::{InvitationId, SpaceId, UserId};
 use jiff::{SignedDuration, Timestamp};
-use sqlx::SqliteConnection;
 
 use crate::audit::{self, Act, Deed};
+use crate::database::{Tx, query, query_as, query_scalar};
 use crate::error::IdentityError;
 use crate::memberships::{self, Membership};
 use crate::registration::{check_email, normalized_email, refuse_unless};
@@ -121,15 +121,15 @@ impl Identity {
             "role",
             "must be admin or member".to_owned(),
         )?;
-        let mut tx = store::begin(&self.inner.db).await?;
-        let inviter = memberships::by_space_and_user(&mut *tx, space, by)
+        let mut tx = self.inner.db.begin().await?;
+        let inviter = memberships::by_space_and_user(&mut tx, space, by)
             .await?
             .ok_or(IdentityError::NotFound)?;
         let shared = inviter.space_type != SpaceType::Personal;
         refuse_unless(shared, "space", "is personal; nobody else can join it".to_owned())?;
         inviter.role.must_outrank(role)?;
-        if let Some(account) = accounts::by_email(&mut *tx, &email).await?
-            && memberships::by_space_and_user(&mut *tx, space, &account.id)
+        if let Some(account) = accounts::by_email(&mut tx, &email).await?
+            && memberships::by_space_and_user(&mut tx, space, &account.id)
                 .await?
                 .is_some()
         {
@@ -153,7 +153,7 @@ impl Identity {
             });
         }
         let deed = Deed::own(Act::SpaceInvited, by).with(space.as_str());
-        audit::record(&mut *tx, deed, now).await?;
+        audit::record(&mut tx, deed, now).await?;
         tx.commit().await?;
         Ok(invitation)
     }
@@ -169,7 +169,7 @@ impl Identity {
     ) -> Result<Vec<Invitation>, IdentityError> {
         let place = self.membership(space, by).await?.ok_or(IdentityError::NotFound)?;
         place.role.must_outrank(SpaceRole::Member)?;
-        let rows: Vec<InvitationRow> = sqlx::query_as(
+        let rows: Vec<InvitationRow> = query_as(
             "-- invitations_of_space
              SELECT
                  id,
@@ -206,7 +206,7 @@ impl Identity {
     ) -> Result<(), IdentityError> {
         let place = self.membership(space, by).await?.ok_or(IdentityError::NotFound)?;
         place.role.must_outrank(SpaceRole::Member)?;
-        let withdrawn = sqlx::query(
+        let withdrawn = query(
             "-- withdraw_invitation
              DELETE FROM space_invitations
              WHERE
@@ -217,7 +217,7 @@ impl Identity {
         .bind(space.as_str())
         .execute(&self.inner.db)
         .await?;
-        found(withdrawn.rows_affected())
+        found(withdrawn)
     }
 
     /// What the account is invited to, the newest first.
@@ -226,7 +226,7 @@ impl Identity {
     /// [`IdentityError::NotFound`] when there is no such account.
     pub async fn invitations_to(&self, user: &UserId) -> Result<Vec<InvitationToMe>, IdentityError> {
         let account = self.account(user).await?.ok_or(IdentityError::NotFound)?;
-        let rows: Vec<ToMeRow> = sqlx::query_as(
+        let rows: Vec<ToMeRow> = query_as(
             "-- invitations_to
              SELECT
                  space_invitations.id,
@@ -268,30 +268,30 @@ impl Identity {
     ) -> Result<Membership, IdentityError> {
         let _forget = self.inner.known_spaces.forget_after();
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
+        let mut tx = self.inner.db.begin().await?;
         let invitation = take(&mut tx, user, id).await?;
         if invitation.expires_at <= now {
             return Err(IdentityError::NotFound);
         }
         let space = &invitation.space_id;
         // Somebody the house let in meanwhile keeps the place they have.
-        if memberships::by_space_and_user(&mut *tx, space, user)
+        if memberships::by_space_and_user(&mut tx, space, user)
             .await?
             .is_none()
         {
             insert_member(&mut tx, space, user, invitation.role, now).await?;
         }
-        if memberships::count(&mut *tx, space).await? > MEMBERS_MAX {
+        if memberships::count(&mut tx, space).await? > MEMBERS_MAX {
             return Err(IdentityError::SpaceLimit {
                 what: "members",
                 max: MEMBERS_MAX,
             });
         }
-        let place = memberships::by_space_and_user(&mut *tx, space, user)
+        let place = memberships::by_space_and_user(&mut tx, space, user)
             .await?
             .ok_or(IdentityError::NotFound)?;
         let deed = Deed::own(Act::SpaceJoined, user).with(space.as_str());
-        audit::record(&mut *tx, deed, now).await?;
+        audit::record(&mut tx, deed, now).await?;
         tx.commit().await?;
         Ok(place)
     }
@@ -301,7 +301,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::NotFound`] when the account has no such invitation (any more).
     pub async fn decline_invitation(&self, user: &UserId, id: &InvitationId) -> Result<(), IdentityError> {
-        let mut tx = store::begin(&self.inner.db).await?;
+        let mut tx = self.inner.db.begin().await?;
         take(&mut tx, user, id).await?;
         tx.commit().await?;
         Ok(())
@@ -309,16 +309,12 @@ impl Identity {
 }
 
 /// Takes the account's own invitation out of the table.
-async fn take(
-    tx: &mut SqliteConnection,
-    user: &UserId,
-    id: &InvitationId,
-) -> Result<Invitation, IdentityError> {
+async fn take(tx: &mut Tx, user: &UserId, id: &InvitationId) -> Result<Invitation, IdentityError> {
     let account = accounts::by_id(&mut *tx, user)
         .await?
         .ok_or(IdentityError::NotFound)?;
     account.refuse_if_suspended()?;
-    let row: Option<InvitationRow> = sqlx::query_as(
+    let row: Option<InvitationRow> = query_as(
         "-- take_invitation
          DELETE FROM space_invitations
          WHERE
@@ -339,12 +335,8 @@ async fn take(
     row.ok_or(IdentityError::NotFound)?.try_into()
 }
 
-async fn upsert(
-    tx: &mut SqliteConnection,
-    invitation: &Invitation,
-    by: &UserId,
-) -> Result<(), IdentityError> {
-    sqlx::query(
+async fn upsert(tx: &mut Tx, invitation: &Invitation, by: &UserId) -> Result<(), IdentityError> {
+    query(
         "-- upsert_invitation
          INSERT INTO space_invitations (
              id,
@@ -376,8 +368,8 @@ async fn upsert(
     Ok(())
 }
 
-async fn delete_expired(tx: &mut SqliteConnection, now: Timestamp) -> Result<(), IdentityError> {
-    sqlx::query(
+async fn delete_expired(tx: &mut Tx, now: Timestamp) -> Result<(), IdentityError> {
+    query(
         "-- delete_expired_invitations
          DELETE FROM space_invitations
          WHERE
@@ -389,8 +381,8 @@ async fn delete_expired(tx: &mut SqliteConnection, now: Timestamp) -> Result<(),
     Ok(())
 }
 
-async fn open_invitations(tx: &mut SqliteConnection, space: &SpaceId) -> Result<i64, IdentityError> {
-    Ok(sqlx::query_scalar(
+async fn open_invitations(tx: &mut Tx, space: &SpaceId) -> Result<i64, IdentityError> {
+    Ok(query_scalar(
         "-- open_invitations
          SELECT count(*)
          FROM space_invitations
@@ -403,12 +395,8 @@ async fn open_invitations(tx: &mut SqliteConnection, space: &SpaceId) -> Result<
 }
 
 /// Deletes the invitations somebody has sent for a space they manage no more.
-pub(crate) async fn delete_sent_by(
-    tx: &mut SqliteConnection,
-    space: &SpaceId,
-    by: &UserId,
-) -> Result<(), IdentityError> {
-    sqlx::query(
+pub(crate) async fn delete_sent_by(tx: &mut Tx, space: &SpaceId, by: &UserId) -> Result<(), IdentityError> {
+    query(
         "-- delete_invitations_sent_by
          DELETE FROM space_invitations
          WHERE
@@ -423,8 +411,8 @@ pub(crate) async fn delete_sent_by(
 }
 
 /// Deletes the invitations to an email whose account is deleted: the email is nobody's any more.
-pub(crate) async fn delete_to(tx: &mut SqliteConnection, email: &str) -> Result<(), IdentityError> {
-    sqlx::query(
+pub(crate) async fn delete_to(tx: &mut Tx, email: &str) -> Result<(), IdentityError> {
+    query(
         "-- delete_invitations_to
          DELETE FROM space_invitations
          WHERE

@@ -14,7 +14,7 @@ use crate::error::IdentityError;
 use crate::revocation::{self, Revoked};
 
 /// How long an account that was seen is believed to be there unchanged. Changes made by this process are seen
-/// at once; this is the delay for changes made by another process on the same file.
+/// at once; this is the delay for changes made by another process.
 const BELIEVED_FOR: Duration = Duration::from_secs(2);
 
 /// Half of the accounts remembered.
@@ -35,6 +35,7 @@ impl Identity {
         let Some(account) = self.account(id).await? else {
             return Ok(None);
         };
+        self.look_for_key_changes().await?;
         let revoked = Arc::new(revocation::of(&self.inner.db, id).await?);
         known.remember(account.clone(), revoked.clone(), now, changes);
         Ok(Some((account, revoked)))

@@ -13,7 +13,7 @@ use crate::error::IdentityError;
 use crate::memberships::{self, Membership};
 
 /// How long an account's places are believed to be unchanged. Changes made by this process are seen at once; this is
-/// the delay for changes made by another process on the same file.
+/// the delay for changes made by another process.
 const BELIEVED_FOR: Duration = Duration::from_secs(2);
 
 /// Half of the accounts whose places are remembered.

@@ -1,8 +1,8 @@
 //! Who there is, how they prove it, and the keys to what is theirs.
 //!
 //! Identity is the second system of record beside the log. What it holds must be destroyable (a password, a
-//! master key, an account), so it is not folded from events and not rebuilt: it is one SQLite file that every
-//! commit is synced to, with a backup of its own.
+//! master key, an account), so it is not folded from events and not rebuilt: it is one SQLite file, or one schema of a
+//! Postgres database, that every commit is synced to, with a backup of its own.
 //!
 //! ```text
 //! register ─▶ users, credentials, personal space, vault        one transaction, or none of it
@@ -19,10 +19,13 @@
 //! * `spaces`, `memberships`, `members`, `invitations`: who shares records with whom. `vault`, `seal`, `key_ring`: the
 //!   keys those records are encrypted with, and the keys those are sealed with. `derived`: keys for other rooms.
 //! * `revocation`: logins that are gone on with, and those that are taken back. `grants`: keys handed out for a while.
+//! * `key_changes`: that keys in memory are to be forgotten. `database`: the two databases all of this can live
+//!   in; `moving`: from one to the other.
 //! * `audit`: every sensitive act, on record.
 //!
-//! **To add a column or table**: add the next numbered file to `migrations/sqlite/identity/` (never edit one),
-//! say in it what old code sees, comment every column, and put the SQL beside the one function that needs it.
+//! **To add a column or table**: add the next numbered file to `migrations/sqlite/identity/` and to
+//! `migrations/postgres/identity/` (never edit one), say in it what old code sees, comment every column, and put the SQL
+//! beside the one function that needs it, once, in what both databases understand; see `database`.
 //! **To add a claim**: write it in `tokens.rs`; to *require* it, add its check and its bad tokens to
 //! `authenticate/bad_tokens.rs` first. **To add a kind of secret**: seal it with a [`KeyEncryptionKey`] under a label of
 //! its own in `seal.rs`, and add it to the byte scan in `tests/identity/keys_at_rest.rs`.
@@ -33,6 +36,7 @@ mod accounts;
 mod audit;
 mod authenticate;
 mod cache;
+mod database;
 mod deletion;
 mod derived;
 mod error;
@@ -40,12 +44,14 @@ mod grants;
 mod hashing_threads;
 mod invitations;
 mod issuers;
+mod key_changes;
 mod key_ring;
 mod known_accounts;
 mod known_spaces;
 mod login;
 mod members;
 mod memberships;
+mod moving;
 mod passwords;
 mod registration;
 mod revocation;
@@ -65,15 +71,14 @@ mod tokens;
 mod vault;
 mod vouching;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use events::{Clock, Ids};
-use sqlx::SqlitePool;
 
 pub use accounts::{Account, AccountKind, Role, Tier};
 pub use audit::{Act, AuditEntry};
 pub use authenticate::{Caller, TokenError};
+pub use database::Database;
 pub use deletion::Deleted;
 pub use error::{CryptoError, DatabaseError, IdentityError};
 pub use grants::{DERIVATION_VERSION, GrantError, GrantInUse, GrantRequest, KeyGrant, Minter, RunnerKey};
@@ -83,6 +88,7 @@ pub use key_ring::KeyRing;
 pub use login::Login;
 pub use members::Member;
 pub use memberships::Membership;
+pub use moving::{MovedAccounts, move_accounts};
 pub use registration::{PersonaAccount, Registration, Upserted};
 pub use seal::KeyEncryptionKey;
 pub use settings::{IdentitySettings, PasswordCost};
@@ -100,7 +106,7 @@ pub struct Identity {
 #[derive(Debug)]
 struct Inner {
     // dependencies
-    db: SqlitePool,
+    db: database::Db,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
 
@@ -113,21 +119,19 @@ struct Inner {
     // the work and its limits
     tokens: tokens::TokenRules,
     passwords: passwords::Passwords,
-    throttle: throttle::Throttle,
 
     // what was true a moment ago
     verified_tokens: authenticate::VerifiedTokens,
     known_accounts: known_accounts::KnownAccounts,
     known_spaces: known_spaces::KnownSpaces,
-    /// How often a key that others may hold in memory has changed.
-    key_changes: AtomicU64,
+    key_changes: key_changes::KeyChanges,
 }
 
 impl Identity {
     /// Opens the database, brings its schema up to date, and makes the first signing key where there is none.
     ///
     /// # Errors
-    /// [`IdentityError::NewerSchema`] when a newer program wrote the file;
+    /// [`IdentityError::NewerSchema`] when a newer program wrote there;
     /// [`IdentityError::WrongKeyEncryptionKey`] or [`CryptoError::DoesNotOpen`], both naming the key's id, when
     /// the stored keys were sealed with another key-encryption key; [`IdentityError::InvalidField`] when the
     /// settings name no issuer or audience.
@@ -138,10 +142,12 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         telemetry::describe();
         let tokens = tokens::TokenRules::try_new(settings.issuer, settings.audiences, settings.token_ttl)?;
-        let db = store::open(&settings.database).await?;
+        let db = database::Db::open(&settings.database).await?;
+        rewrite::at_start(&db).await?;
         audit::let_go_of_old(&db, clock.now()).await?;
         let signing_keys =
             signing_keys::SigningKeys::load_or_make(&db, &settings.keks, clock.now(), ids.as_ref()).await?;
+        let key_changes = key_changes::KeyChanges::read(&db).await?;
         let passwords = passwords::Passwords::start(settings.password_cost).await?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -153,16 +159,15 @@ impl Identity {
                 issuers: OnceLock::new(),
                 tokens,
                 passwords,
-                throttle: throttle::Throttle::default(),
                 verified_tokens: authenticate::VerifiedTokens::default(),
                 known_accounts: known_accounts::KnownAccounts::default(),
                 known_spaces: known_spaces::KnownSpaces::default(),
-                key_changes: AtomicU64::new(0),
+                key_changes,
             }),
         })
     }
 
-    /// Lets go of the database file once the statements under way are done. Every later call fails.
+    /// Lets go of the database once the statements under way are done. Every later call fails.
     pub async fn close(&self) {
         self.inner.db.close().await;
     }

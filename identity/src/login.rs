@@ -5,14 +5,14 @@ use std::fmt;
 use events::UserId;
 use jiff::Timestamp;
 use secrecy::SecretString;
-use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::accounts::Account;
 use crate::audit::{self, Act, Deed};
+use crate::database::{Db, Tx, query, query_as};
 use crate::error::IdentityError;
 use crate::registration::normalized_email;
 use crate::tokens::LoginSession;
-use crate::{Identity, telemetry};
+use crate::{Identity, telemetry, throttle};
 
 /// A fresh token and whose it is.
 #[derive(Clone)]
@@ -50,8 +50,9 @@ impl Identity {
     pub async fn login(&self, email: &str, password: &SecretString) -> Result<Login, IdentityError> {
         let inner = &self.inner;
         let email = normalized_email(email);
-        let (now, since_start) = (inner.clock.now(), inner.clock.monotonic());
-        if let Some(wait) = inner.throttle.wait(&email, since_start) {
+        let now = inner.clock.now();
+        let held = throttle::held_against(&inner.db, &email).await?;
+        if let Some(wait) = held.and_then(|held| held.wait(now)) {
             metrics::counter!(telemetry::LOGINS_THROTTLED).increment(1);
             return Err(IdentityError::Throttled {
                 retry_after_s: wait.as_secs().saturating_add(1),
@@ -66,17 +67,20 @@ impl Identity {
             .map_err(|_| IdentityError::unknown_value("credentials.user_id"))?;
         let Some(user) = user.clone().filter(|_| matches) else {
             metrics::counter!(telemetry::LOGINS_REFUSED).increment(1);
-            inner.throttle.was_wrong(&email, since_start);
-            let is_enough = inner.throttle.wait(&email, since_start).is_some();
-            let act = if is_enough {
+            let mut tx = inner.db.begin().await?;
+            let held = throttle::was_wrong(&mut tx, &email, now).await?;
+            let act = if held.wait(now).is_some() {
                 Act::LoginThrottled
             } else {
                 Act::LoginRefused
             };
-            audit::record(&inner.db, Deed::of_the_house(act, user.as_ref()), now).await?;
+            audit::record(&mut tx, Deed::of_the_house(act, user.as_ref()), now).await?;
+            tx.commit().await?;
             return Err(IdentityError::BadCredentials);
         };
-        inner.throttle.was_right(&email);
+        if held.is_some() {
+            throttle::forget(&inner.db, &email).await?;
+        }
         // An account deleted or suspended while its password was checked is as unknown as any other.
         let login = self.sign_in(&user).await.map_err(|error| match error {
             IdentityError::NotFound | IdentityError::Suspended => IdentityError::BadCredentials,
@@ -119,8 +123,8 @@ impl Identity {
     }
 }
 
-async fn credential_by_email(db: &SqlitePool, email: &str) -> Result<Option<CredentialRow>, IdentityError> {
-    let row = sqlx::query_as(
+async fn credential_by_email(db: &Db, email: &str) -> Result<Option<CredentialRow>, IdentityError> {
+    let row = query_as(
         "-- credential_by_email
          SELECT
              credentials.user_id,
@@ -138,12 +142,12 @@ async fn credential_by_email(db: &SqlitePool, email: &str) -> Result<Option<Cred
 
 /// Sets the password of an account, or replaces it.
 pub(crate) async fn set_password(
-    tx: &mut SqliteConnection,
+    tx: &mut Tx,
     user: &UserId,
     password_hash: &str,
     at: Timestamp,
 ) -> Result<(), IdentityError> {
-    sqlx::query(
+    query(
         "-- set_password
          INSERT INTO credentials (
              user_id,

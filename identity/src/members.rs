@@ -2,9 +2,9 @@
 
 use events::{SpaceId, UserId};
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use crate::audit::{self, Act, Deed};
+use crate::database::{Tx, query, query_as};
 use crate::error::IdentityError;
 use crate::invitations;
 use crate::memberships;
@@ -57,7 +57,7 @@ impl Identity {
     /// [`IdentityError::NotFound`] for a stranger to the space.
     pub async fn members(&self, by: &UserId, space: &SpaceId) -> Result<Vec<Member>, IdentityError> {
         self.membership(space, by).await?.ok_or(IdentityError::NotFound)?;
-        let rows: Vec<MemberRow> = sqlx::query_as(
+        let rows: Vec<MemberRow> = query_as(
             "-- members
              SELECT
                  users.id AS user_id,
@@ -98,15 +98,15 @@ impl Identity {
             "must be admin or member".to_owned(),
         )?;
         let _forget = self.inner.known_spaces.forget_after();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let place = memberships::by_space_and_user(&mut *tx, space, by)
+        let mut tx = self.inner.db.begin().await?;
+        let place = memberships::by_space_and_user(&mut tx, space, by)
             .await?
             .ok_or(IdentityError::NotFound)?;
         place.role.must_outrank(SpaceRole::Admin)?;
         if by == member {
             return Err(IdentityError::OwnerStays);
         }
-        let changed = sqlx::query(
+        let changed = query(
             "-- set_member_role
              UPDATE space_members
              SET
@@ -118,16 +118,16 @@ impl Identity {
         .bind(role.as_str())
         .bind(space.as_str())
         .bind(member.as_str())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        invitations::found(changed.rows_affected())?;
+        invitations::found(changed)?;
         if role == SpaceRole::Member {
             // What somebody who may not invite has sent would still let others in.
             invitations::delete_sent_by(&mut tx, space, member).await?;
         }
         let detail = format!("{role}: {space}");
         let deed = Deed::about(Act::SpaceRoleChanged, member, by).with(&detail);
-        audit::record(&mut *tx, deed, self.inner.clock.now()).await?;
+        audit::record(&mut tx, deed, self.inner.clock.now()).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -146,11 +146,11 @@ impl Identity {
         member: &UserId,
     ) -> Result<(), IdentityError> {
         let _forget = self.inner.known_spaces.forget_after();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let place = memberships::by_space_and_user(&mut *tx, space, by)
+        let mut tx = self.inner.db.begin().await?;
+        let place = memberships::by_space_and_user(&mut tx, space, by)
             .await?
             .ok_or(IdentityError::NotFound)?;
-        let leaving = memberships::by_space_and_user(&mut *tx, space, member)
+        let leaving = memberships::by_space_and_user(&mut tx, space, member)
             .await?
             .ok_or(IdentityError::NotFound)?;
         if leaving.role == SpaceRole::Owner || leaving.space_type == SpaceType::Personal {
@@ -162,18 +162,14 @@ impl Identity {
         delete_member(&mut tx, space, member).await?;
         invitations::delete_sent_by(&mut tx, space, member).await?;
         let deed = Deed::about(Act::SpaceLeft, member, by).with(space.as_str());
-        audit::record(&mut *tx, deed, self.inner.clock.now()).await?;
+        audit::record(&mut tx, deed, self.inner.clock.now()).await?;
         tx.commit().await?;
         Ok(())
     }
 }
 
-async fn delete_member(
-    tx: &mut SqliteConnection,
-    space: &SpaceId,
-    member: &UserId,
-) -> Result<(), IdentityError> {
-    sqlx::query(
+async fn delete_member(tx: &mut Tx, space: &SpaceId, member: &UserId) -> Result<(), IdentityError> {
+    query(
         "-- delete_member
          DELETE FROM space_members
          WHERE

@@ -1,9 +1,9 @@
 //! Whose place is where: the questions every request asks about spaces.
 
 use events::{SpaceId, UserId};
-use sqlx::SqliteExecutor;
 
 use crate::Identity;
+use crate::database::{Source, query_as, query_scalar};
 use crate::error::IdentityError;
 use crate::spaces::{SpaceRole, SpaceType};
 
@@ -78,11 +78,8 @@ impl Identity {
 }
 
 /// The spaces an account is in: its personal one first, then in the order it joined.
-pub(crate) async fn by_user(
-    db: impl SqliteExecutor<'_>,
-    user: &UserId,
-) -> Result<Vec<Membership>, IdentityError> {
-    let rows: Vec<MembershipRow> = sqlx::query_as(
+pub(crate) async fn by_user(db: impl Source, user: &UserId) -> Result<Vec<Membership>, IdentityError> {
+    let rows: Vec<MembershipRow> = query_as(
         "-- spaces_of
          SELECT
              spaces.id AS space_id,
@@ -107,11 +104,11 @@ pub(crate) async fn by_user(
 
 /// The account's place in the space.
 pub(crate) async fn by_space_and_user(
-    db: impl SqliteExecutor<'_>,
+    db: impl Source,
     space: &SpaceId,
     user: &UserId,
 ) -> Result<Option<Membership>, IdentityError> {
-    let row: Option<MembershipRow> = sqlx::query_as(
+    let row: Option<MembershipRow> = query_as(
         "-- membership
          SELECT
              spaces.id AS space_id,
@@ -133,8 +130,8 @@ pub(crate) async fn by_space_and_user(
 }
 
 /// How many members a space has.
-pub(crate) async fn count(db: impl SqliteExecutor<'_>, space: &SpaceId) -> Result<i64, IdentityError> {
-    Ok(sqlx::query_scalar(
+pub(crate) async fn count(db: impl Source, space: &SpaceId) -> Result<i64, IdentityError> {
+    Ok(query_scalar(
         "-- count_members
          SELECT count(*)
          FROM space_members
@@ -147,8 +144,8 @@ pub(crate) async fn count(db: impl SqliteExecutor<'_>, space: &SpaceId) -> Resul
 }
 
 /// How many spaces an account owns.
-pub(crate) async fn owned(db: impl SqliteExecutor<'_>, user: &UserId) -> Result<i64, IdentityError> {
-    Ok(sqlx::query_scalar(
+pub(crate) async fn owned(db: impl Source, user: &UserId) -> Result<i64, IdentityError> {
+    Ok(query_scalar(
         "-- count_owned_spaces
          SELECT count(*)
          FROM space_members

@@ -3,12 +3,12 @@
 use events::{SpaceId, UserId};
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::SqliteConnection;
 
 use crate::accounts::{self, Account, AccountKind, Role, Tier};
 use crate::audit::{self, Act, Deed};
+use crate::database::{Source, Tx, query};
 use crate::error::IdentityError;
-use crate::{Identity, login, spaces, store, vault};
+use crate::{Identity, login, spaces, vault};
 
 const EMAIL_BYTES_MAX: usize = 254;
 const NAME_CHARS_MAX: usize = 200;
@@ -74,7 +74,7 @@ impl Identity {
             return Err(IdentityError::EmailTaken);
         }
         let password_hash = self.inner.passwords.hash(&registration.password).await?;
-        let mut tx = store::begin(&self.inner.db).await?;
+        let mut tx = self.inner.db.begin().await?;
         if !insert_user(&mut tx, &account).await? {
             return Err(IdentityError::EmailTaken);
         }
@@ -83,7 +83,7 @@ impl Identity {
         spaces::insert_personal(&mut tx, &space_id, &account).await?;
         vault::insert_if_absent(&mut tx, &self.inner.keks, &account.id, account.created_at).await?;
         let deed = Deed::of_the_house(Act::AccountRegistered, Some(&account.id)).with(account.kind.as_str());
-        audit::record(&mut *tx, deed, account.created_at).await?;
+        audit::record(&mut tx, deed, account.created_at).await?;
         tx.commit().await?;
         Ok(account)
     }
@@ -131,9 +131,9 @@ impl Identity {
             .clone();
         let password_hash = self.inner.passwords.hash(&wanted.password).await?;
         let _forget = self.inner.known_accounts.forget_after(&present.id);
-        let mut tx = store::begin(&self.inner.db).await?;
+        let mut tx = self.inner.db.begin().await?;
         // Again, now that nobody else can write: the account may be gone, or another's.
-        let present = persona_by_email(&mut *tx, &checked.email).await?;
+        let present = persona_by_email(&mut tx, &checked.email).await?;
         let revised = Account {
             name: checked.name,
             time_zone,
@@ -178,7 +178,7 @@ impl Identity {
     }
 }
 
-async fn persona_by_email(db: impl sqlx::SqliteExecutor<'_>, email: &str) -> Result<Account, IdentityError> {
+async fn persona_by_email(db: impl Source, email: &str) -> Result<Account, IdentityError> {
     let account = accounts::by_email(db, email)
         .await?
         .ok_or(IdentityError::NotFound)?;
@@ -190,8 +190,8 @@ async fn persona_by_email(db: impl sqlx::SqliteExecutor<'_>, email: &str) -> Res
 }
 
 /// Writes the account; says false, and writes nothing, when its email is taken.
-async fn insert_user(tx: &mut SqliteConnection, account: &Account) -> Result<bool, IdentityError> {
-    let inserted = sqlx::query(
+async fn insert_user(tx: &mut Tx, account: &Account) -> Result<bool, IdentityError> {
+    let inserted = query(
         "-- insert_user
          INSERT INTO users (
              id,
@@ -217,17 +217,17 @@ async fn insert_user(tx: &mut SqliteConnection, account: &Account) -> Result<boo
     .bind(account.created_at.as_microsecond())
     .execute(tx)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(inserted == 1)
 }
 
-async fn update_user(tx: &mut SqliteConnection, account: &Account, now: i64) -> Result<bool, IdentityError> {
-    let updated = sqlx::query(
+async fn update_user(tx: &mut Tx, account: &Account, now: i64) -> Result<bool, IdentityError> {
+    let updated = query(
         "-- update_user
          UPDATE users
          SET
              name = $1,
              time_zone = $2,
-             updated_at = max(created_at, $3)
+             updated_at = CASE WHEN created_at > $3 THEN created_at ELSE $3 END
          WHERE
              id = $4",
     )
@@ -237,7 +237,7 @@ async fn update_user(tx: &mut SqliteConnection, account: &Account, now: i64) -> 
     .bind(account.id.as_str())
     .execute(tx)
     .await?;
-    Ok(updated.rows_affected() == 1)
+    Ok(updated == 1)
 }
 
 /// `email` as accounts keep it.

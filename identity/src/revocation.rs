@@ -8,14 +8,14 @@ use std::collections::HashSet;
 
 use events::UserId;
 use jiff::{SignedDuration, Timestamp};
-use sqlx::SqlitePool;
 
+use crate::Identity;
 use crate::audit::{self, Act, Deed};
 use crate::authenticate::{Caller, TokenError};
+use crate::database::{Db, query, query_scalar};
 use crate::error::IdentityError;
 use crate::login::Login;
 use crate::tokens::{LoginSession, instant, seconds};
-use crate::{Identity, store};
 
 /// How long a login may be gone on with before the password is asked for again.
 const GOES_ON_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -77,17 +77,17 @@ impl Identity {
             .saturating_add(GOES_ON_FOR)
             .and_then(|at| at.saturating_add(self.inner.tokens.ttl()))
             .unwrap_or(Timestamp::MAX);
-        let mut tx = store::begin(&self.inner.db).await?;
-        sqlx::query(
+        let mut tx = self.inner.db.begin().await?;
+        query(
             "-- forget_ended_revocations
              DELETE FROM revoked_sessions
              WHERE
                  until <= $1",
         )
         .bind(now.as_microsecond())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        sqlx::query(
+        query(
             "-- revoke_session
              INSERT INTO revoked_sessions (
                  session_id,
@@ -100,10 +100,10 @@ impl Identity {
         .bind(&login.id)
         .bind(caller.user_id.as_str())
         .bind(until.as_microsecond())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         let deed = Deed::own(Act::TokensRevoked, &caller.user_id).with("one login");
-        audit::record(&mut *tx, deed, now).await?;
+        audit::record(&mut tx, deed, now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -114,8 +114,8 @@ impl Identity {
     /// [`IdentityError::NotFound`] when there is no such account.
     pub async fn revoke_all(&self, user: &UserId) -> Result<(), IdentityError> {
         let _forget = self.inner.known_accounts.forget_after(user);
-        let mut tx = store::begin(&self.inner.db).await?;
-        let raised = sqlx::query(
+        let mut tx = self.inner.db.begin().await?;
+        let raised = query(
             "-- raise_token_epoch
              UPDATE users
              SET
@@ -124,23 +124,23 @@ impl Identity {
                  id = $1",
         )
         .bind(user.as_str())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        if raised.rows_affected() == 0 {
+        if raised == 0 {
             return Err(IdentityError::NotFound);
         }
         // They are covered by the count.
-        sqlx::query(
+        query(
             "-- forget_revoked_sessions
              DELETE FROM revoked_sessions
              WHERE
                  user_id = $1",
         )
         .bind(user.as_str())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         let deed = Deed::of_the_house(Act::TokensRevoked, Some(user)).with("all");
-        audit::record(&mut *tx, deed, self.inner.clock.now()).await?;
+        audit::record(&mut tx, deed, self.inner.clock.now()).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -156,8 +156,8 @@ impl Identity {
 }
 
 /// What of the account's tokens was taken back.
-pub(crate) async fn of(db: &SqlitePool, user: &UserId) -> Result<Revoked, IdentityError> {
-    let logins: Vec<String> = sqlx::query_scalar(
+pub(crate) async fn of(db: &Db, user: &UserId) -> Result<Revoked, IdentityError> {
+    let logins: Vec<String> = query_scalar(
         "-- revoked_sessions_of
          SELECT session_id
          FROM revoked_sessions
@@ -173,8 +173,8 @@ pub(crate) async fn of(db: &SqlitePool, user: &UserId) -> Result<Revoked, Identi
     })
 }
 
-async fn epoch(db: &SqlitePool, user: &UserId) -> Result<u64, IdentityError> {
-    let epoch: Option<i64> = sqlx::query_scalar(
+async fn epoch(db: &Db, user: &UserId) -> Result<u64, IdentityError> {
+    let epoch: Option<i64> = query_scalar(
         "-- token_epoch
          SELECT token_epoch
          FROM users

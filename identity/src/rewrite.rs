@@ -1,17 +1,17 @@
-//! Writing the whole file anew after a deletion, so that nothing of the deleted is left in its unused parts.
+//! Writing the accounts' files anew after a deletion, so that nothing of the deleted is left in their unused parts.
 //!
-//! `secure_delete` overwrites a row where it stands. It does not reach the copies that a row leaves behind where its
-//! page was split or rebuilt as rows grew. Only a file that is written anew holds what its tables hold and nothing
-//! else; docs/adr/0010 has the measurement.
+//! SQLite's `secure_delete` overwrites a row where it stands. It does not reach the copies that a row leaves behind where
+//! its page was split or rebuilt as rows grew; Postgres overwrites nothing at all. Only a file that is written anew
+//! holds what its tables hold and nothing else; docs/adr/0010 has the measurement, docs/adr/0030 what it does not reach.
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::Identity;
+use crate::database::{Db, Tx, query, query_scalar};
 use crate::error::{DatabaseError, IdentityError};
 
 impl Identity {
-    /// Writes the file anew if an account was deleted since the last time, and empties the write-ahead log.
+    /// Writes the files anew if an account was deleted since the last time; SQLite's write-ahead log is emptied too.
     ///
     /// # Errors
     /// [`IdentityError::Database`] when it could not be done, for instance because a reader was in the way for
@@ -33,8 +33,8 @@ impl Identity {
 }
 
 /// Notes, in the transaction that deletes, that the file must be rewritten.
-pub(crate) async fn make_due(tx: &mut SqliteConnection, at: Timestamp) -> Result<(), IdentityError> {
-    sqlx::query(
+pub(crate) async fn make_due(tx: &mut Tx, at: Timestamp) -> Result<(), IdentityError> {
+    query(
         "-- make_rewrite_due
          INSERT INTO rewrites_due (
              id,
@@ -43,7 +43,10 @@ pub(crate) async fn make_due(tx: &mut SqliteConnection, at: Timestamp) -> Result
          VALUES (1, $1)
          ON CONFLICT (id) DO UPDATE
          SET
-             deleted_at = max(rewrites_due.deleted_at + 1, excluded.deleted_at)",
+             deleted_at = CASE
+                 WHEN rewrites_due.deleted_at >= excluded.deleted_at THEN rewrites_due.deleted_at + 1
+                 ELSE excluded.deleted_at
+             END",
     )
     .bind(at.as_microsecond())
     .execute(tx)
@@ -51,9 +54,24 @@ pub(crate) async fn make_due(tx: &mut SqliteConnection, at: Timestamp) -> Result
     Ok(())
 }
 
+/// Does what a deletion that was cut short left to do. Who reads on from before keeps nobody from starting: it stays due.
+pub(crate) async fn at_start(db: &Db) -> Result<(), IdentityError> {
+    match if_due(db).await {
+        Err(IdentityError::Database(error @ DatabaseError::ReaderInTheWay)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                error,
+                "something is deleted, and its bytes are not written over yet"
+            );
+            Ok(())
+        }
+        done => done,
+    }
+}
+
 /// Rewrites the file if that is due.
-pub(crate) async fn if_due(db: &SqlitePool) -> Result<(), IdentityError> {
-    let deleted_at: Option<i64> = sqlx::query_scalar(
+pub(crate) async fn if_due(db: &Db) -> Result<(), IdentityError> {
+    let deleted_at: Option<i64> = query_scalar(
         "-- rewrite_due
          SELECT deleted_at
          FROM rewrites_due",
@@ -63,10 +81,9 @@ pub(crate) async fn if_due(db: &SqlitePool) -> Result<(), IdentityError> {
     let Some(deleted_at) = deleted_at else {
         return Ok(());
     };
-    sqlx::query("VACUUM").execute(db).await?;
-    empty_write_ahead_log(db).await?;
+    db.rewrite().await.map_err(IdentityError::Database)?;
     // A deletion in between has changed the row, and keeps the next rewrite due.
-    sqlx::query(
+    query(
         "-- rewrite_done
          DELETE FROM rewrites_due
          WHERE
@@ -76,15 +93,4 @@ pub(crate) async fn if_due(db: &SqlitePool) -> Result<(), IdentityError> {
     .execute(db)
     .await?;
     Ok(())
-}
-
-/// Moves everything out of the write-ahead log and cuts it to nothing: its pages are older than the file's.
-async fn empty_write_ahead_log(db: &SqlitePool) -> Result<(), IdentityError> {
-    let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
-        .fetch_one(db)
-        .await?;
-    if busy == 0 {
-        return Ok(());
-    }
-    Err(IdentityError::Database(DatabaseError::ReaderInTheWay))
 }

@@ -1,15 +1,15 @@
 //! What the room is opened with.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::database::Database;
 use crate::key_ring::KeyRing;
 
 /// How identity is set up. Read from configuration by the caller; nothing here is looked up.
 #[derive(Debug)]
 pub struct IdentitySettings {
-    /// The SQLite file. Made with mode 0600 where it does not exist.
-    pub database: PathBuf,
+    /// Where the accounts are.
+    pub database: Database,
     /// Seal master keys and signing keys at rest: the first one what is new, all of them what is there.
     pub keks: KeyRing,
     /// The `iss` of our tokens, and the only one we accept.

@@ -13,10 +13,10 @@ use events::Ids;
 use jiff::Timestamp;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde_json::{Value, json};
-use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+use crate::database::{Db, Source, Tx, query, query_as};
 use crate::error::{CryptoError, IdentityError};
 use crate::key_ring::KeyRing;
 use crate::seal::{self, KEY_BYTES, Label};
@@ -78,14 +78,14 @@ struct SigningKeyRow {
 impl SigningKeys {
     /// Reads the stored keys; makes the first where there is none.
     pub(crate) async fn load_or_make(
-        db: &SqlitePool,
+        db: &Db,
         keks: &KeyRing,
         now: Timestamp,
         ids: &dyn Ids,
     ) -> Result<Self, IdentityError> {
         // One transaction that writes, so that two processes opening a new file make one key between them.
-        let mut tx = store::begin(db).await?;
-        let mut rows = stored(&mut *tx).await?;
+        let mut tx = db.begin().await?;
+        let mut rows = stored(&mut tx).await?;
         if rows.is_empty() {
             let row = SigningKeyRow::make(&ids.uuid().to_string(), keks, now)?;
             row.insert(&mut tx, now).await?;
@@ -196,8 +196,8 @@ impl SigningKeyRow {
         })
     }
 
-    async fn insert(&self, tx: &mut SqliteConnection, now: Timestamp) -> Result<(), IdentityError> {
-        sqlx::query(
+    async fn insert(&self, tx: &mut Tx, now: Timestamp) -> Result<(), IdentityError> {
+        query(
             "-- insert_signing_key
              INSERT INTO signing_keys (
                  kid,
@@ -222,8 +222,8 @@ impl SigningKeyRow {
     }
 }
 
-async fn stored(db: impl SqliteExecutor<'_>) -> Result<Vec<SigningKeyRow>, IdentityError> {
-    let rows = sqlx::query_as(
+async fn stored(db: impl Source) -> Result<Vec<SigningKeyRow>, IdentityError> {
+    let rows = query_as(
         "-- signing_keys_newest_first
          SELECT
              kid,
@@ -261,9 +261,9 @@ mod tests {
     #[tokio::test]
     async fn the_newest_key_signs_and_every_key_is_found_and_published() {
         let dir = tempfile::tempdir().unwrap();
-        let db = store::open(&dir.path().join("identity.db")).await.unwrap();
+        let db = Db::open(&dir.path().join("identity.db").into()).await.unwrap();
         let kek = KeyRing::new(KeyEncryptionKey::new("k", [7; 32]));
-        let mut tx = store::begin(&db).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
         for (kid, made_at) in [("b", 1), ("c", 3), ("a", 2)] {
             let made_at = Timestamp::from_second(made_at).unwrap();
             let row = SigningKeyRow::make(kid, &kek, made_at).unwrap();

@@ -2,16 +2,16 @@
 
 use events::{SpaceId, UserId};
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqliteExecutor};
 
+use crate::Identity;
 use crate::accounts::Account;
 use crate::audit::{self, Act, Deed};
+use crate::database::{Source, Tx, query, query_scalar};
 use crate::error::IdentityError;
 use crate::memberships::{self, Membership};
 use crate::registration::refuse_unless;
 use crate::suspension::refuse_unless_active;
 use crate::text_enum::text_enum;
-use crate::{Identity, store};
 
 /// Characters of a space's name, at most.
 const NAME_CHARS_MAX: usize = 200;
@@ -108,18 +108,18 @@ impl Identity {
             role: SpaceRole::Owner,
         };
         let _forget = self.inner.known_spaces.forget_after();
-        let mut tx = store::begin(&self.inner.db).await?;
-        refuse_unless_active(&mut *tx, owner).await?;
+        let mut tx = self.inner.db.begin().await?;
+        refuse_unless_active(&mut tx, owner).await?;
         insert_space(&mut tx, &made, None, now).await?;
         insert_member(&mut tx, &made.space_id, owner, SpaceRole::Owner, now).await?;
-        if memberships::owned(&mut *tx, owner).await? > OWNED_MAX {
+        if memberships::owned(&mut tx, owner).await? > OWNED_MAX {
             return Err(IdentityError::SpaceLimit {
                 what: "spaces of your own",
                 max: OWNED_MAX,
             });
         }
         let deed = Deed::own(Act::SpaceMade, owner).with(made.space_id.as_str());
-        audit::record(&mut *tx, deed, now).await?;
+        audit::record(&mut tx, deed, now).await?;
         tx.commit().await?;
         Ok(made)
     }
@@ -143,14 +143,12 @@ impl Identity {
             "must be admin or member".to_owned(),
         )?;
         let _forget = self.inner.known_spaces.forget_after();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let space_type = space_type(&mut *tx, space)
-            .await?
-            .ok_or(IdentityError::NotFound)?;
+        let mut tx = self.inner.db.begin().await?;
+        let space_type = space_type(&mut tx, space).await?.ok_or(IdentityError::NotFound)?;
         let shared = space_type != SpaceType::Personal;
         refuse_unless(shared, "space", "is personal; nobody else can join it".to_owned())?;
-        refuse_unless_active(&mut *tx, user).await?;
-        let present = memberships::by_space_and_user(&mut *tx, space, user).await?;
+        refuse_unless_active(&mut tx, user).await?;
+        let present = memberships::by_space_and_user(&mut tx, space, user).await?;
         let is_owner = present.is_some_and(|present| present.role == SpaceRole::Owner);
         refuse_unless(
             !is_owner,
@@ -165,7 +163,7 @@ impl Identity {
 
 /// Makes the personal space of a new account.
 pub(crate) async fn insert_personal(
-    tx: &mut SqliteConnection,
+    tx: &mut Tx,
     space_id: &SpaceId,
     account: &Account,
 ) -> Result<(), IdentityError> {
@@ -181,12 +179,12 @@ pub(crate) async fn insert_personal(
 }
 
 async fn insert_space(
-    tx: &mut SqliteConnection,
+    tx: &mut Tx,
     space: &Membership,
     personal_of: Option<&UserId>,
     now: Timestamp,
 ) -> Result<(), IdentityError> {
-    sqlx::query(
+    query(
         "-- insert_space
          INSERT INTO spaces (
              id,
@@ -210,13 +208,13 @@ async fn insert_space(
 }
 
 pub(crate) async fn insert_member(
-    tx: &mut SqliteConnection,
+    tx: &mut Tx,
     space: &SpaceId,
     user: &UserId,
     role: SpaceRole,
     now: Timestamp,
 ) -> Result<(), IdentityError> {
-    sqlx::query(
+    query(
         "-- insert_member
          INSERT INTO space_members (
              space_id,
@@ -238,11 +236,8 @@ pub(crate) async fn insert_member(
     Ok(())
 }
 
-async fn space_type(
-    db: impl SqliteExecutor<'_>,
-    space: &SpaceId,
-) -> Result<Option<SpaceType>, IdentityError> {
-    let text: Option<String> = sqlx::query_scalar(
+async fn space_type(db: impl Source, space: &SpaceId) -> Result<Option<SpaceType>, IdentityError> {
+    let text: Option<String> = query_scalar(
         "-- space_type
          SELECT type
          FROM spaces

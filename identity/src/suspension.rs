@@ -4,11 +4,11 @@
 //! it began: it lets nobody in, and it is deleted last, so whoever finishes finds it here.
 
 use events::UserId;
-use sqlx::SqliteExecutor;
 
+use crate::Identity;
 use crate::accounts::{self, Account};
+use crate::database::{Source, query, query_scalar};
 use crate::error::IdentityError;
-use crate::{Identity, store};
 
 impl Identity {
     /// Refuses the account's tokens and its password from now on. Doing it twice is doing it once; there is no way
@@ -20,8 +20,8 @@ impl Identity {
     /// [`IdentityError::NotFound`] when there is no such account.
     pub async fn suspend(&self, id: &UserId) -> Result<Account, IdentityError> {
         let forget = self.inner.known_accounts.forget_after(id);
-        let mut tx = store::begin(&self.inner.db).await?;
-        sqlx::query(
+        let mut tx = self.inner.db.begin().await?;
+        query(
             "-- suspend
              UPDATE users
              SET
@@ -32,9 +32,9 @@ impl Identity {
         )
         .bind(self.inner.clock.now().as_microsecond())
         .bind(id.as_str())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        let account = accounts::by_id(&mut *tx, id)
+        let account = accounts::by_id(&mut tx, id)
             .await?
             .ok_or(IdentityError::NotFound)?;
         tx.commit().await?;
@@ -44,7 +44,7 @@ impl Identity {
 
     /// The accounts whose erasure has begun and not ended, those suspended longest ago first.
     pub async fn suspended(&self) -> Result<Vec<UserId>, IdentityError> {
-        let ids: Vec<String> = sqlx::query_scalar(
+        let ids: Vec<String> = query_scalar(
             "-- suspended
              SELECT id
              FROM users
@@ -63,10 +63,7 @@ impl Identity {
 }
 
 /// Refuses what would give an account that is being erased something new.
-pub(crate) async fn refuse_unless_active(
-    db: impl SqliteExecutor<'_>,
-    id: &UserId,
-) -> Result<(), IdentityError> {
+pub(crate) async fn refuse_unless_active(db: impl Source, id: &UserId) -> Result<(), IdentityError> {
     let account = accounts::by_id(db, id).await?.ok_or(IdentityError::NotFound)?;
     account.refuse_if_suspended()
 }

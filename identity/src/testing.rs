@@ -20,7 +20,7 @@ pub(crate) async fn room() -> (Identity, TempDir) {
 pub(crate) async fn room_at(clock: Arc<ManualClock>) -> (Identity, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let settings = IdentitySettings {
-        database: dir.path().join("identity.db"),
+        database: dir.path().join("identity.db").into(),
         keks: KeyEncryptionKey::new("test-kek", [7; 32]).into(),
         issuer: "https://dramatis.test".to_owned(),
         audiences: vec!["mana".to_owned(), "https://dramatis.test/mcp".to_owned()],

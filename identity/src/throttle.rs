@@ -1,97 +1,173 @@
 //! Slowing down whoever guesses passwords, without telling which accounts there are: what is counted is the email as it
 //! was sent, whether or not it is anybody's.
+//!
+//! It is counted in the database, so that neither another process nor a restart gives anybody ten guesses more.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::Recent;
+use crate::database::{Source, Tx, query, query_as};
+use crate::error::IdentityError;
+use crate::store;
 
 /// Wrong passwords for one email in [`WINDOW`], at most.
-pub(crate) const WRONG_MAX: u32 = 10;
+pub(crate) const WRONG_MAX: i64 = 10;
 /// How long wrong passwords are held against an email, from the first of them on.
-pub(crate) const WINDOW: Duration = Duration::from_mins(15);
-/// Half of the emails remembered. Driving one out of memory takes as many password checks, at tens a second.
-const REMEMBERED_HALF: usize = 8_192;
+pub(crate) const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
-/// See the module. Emails are remembered by their SHA-256.
-#[derive(Debug)]
-pub(crate) struct Throttle(Mutex<Recent<[u8; 32], Wrong>>);
-
+/// What is held against one email.
 #[derive(Debug, Clone, Copy)]
-struct Wrong {
-    times: u32,
-    since: Duration,
+pub(crate) struct Wrong {
+    times: i64,
+    since: Timestamp,
 }
 
-impl Default for Throttle {
-    fn default() -> Self {
-        Self(Mutex::new(Recent::new(REMEMBERED_HALF)))
-    }
-}
-
-impl Throttle {
-    /// How long `email` has to wait before another password is looked at; `None` when it need not.
-    pub(crate) fn wait(&self, email: &str, now: Duration) -> Option<Duration> {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong = recent.get(&key(email))?;
-        let left = WINDOW.saturating_sub(now.saturating_sub(wrong.since));
-        (wrong.times >= WRONG_MAX && !left.is_zero()).then_some(left)
-    }
-
-    /// Holds one wrong password against `email`.
-    pub(crate) fn was_wrong(&self, email: &str, now: Duration) {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = key(email);
-        let before = recent.get(&key).copied();
-        let wrong = match before {
-            Some(wrong) if now.saturating_sub(wrong.since) < WINDOW => Wrong {
-                times: wrong.times.saturating_add(1),
-                ..wrong
-            },
-            _ => Wrong { times: 1, since: now },
-        };
-        recent.insert(key, wrong);
-    }
-
-    /// Holds nothing against `email` any more.
-    pub(crate) fn was_right(&self, email: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key(email));
+impl Wrong {
+    /// How long the email has to wait before another password is looked at; `None` when it need not.
+    pub(crate) fn wait(self, now: Timestamp) -> Option<Duration> {
+        let left = WINDOW.saturating_sub(now.duration_since(self.since)).min(WINDOW);
+        let left = Duration::try_from(left).ok()?;
+        (self.times >= WRONG_MAX && !left.is_zero()).then_some(left)
     }
 }
 
-fn key(email: &str) -> [u8; 32] {
-    Sha256::digest(email).into()
+#[derive(sqlx::FromRow)]
+struct WrongRow {
+    times: i64,
+    since: i64,
+}
+
+/// What is held against `email`.
+pub(crate) async fn held_against(db: impl Source, email: &str) -> Result<Option<Wrong>, IdentityError> {
+    let row: Option<WrongRow> = query_as(
+        "-- wrong_passwords_for
+         SELECT
+             times,
+             since
+         FROM wrong_passwords
+         WHERE
+             email_sha256 = $1",
+    )
+    .bind(hash(email))
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| {
+        Ok(Wrong {
+            times: row.times,
+            since: store::instant(row.since, "wrong_passwords.since")?,
+        })
+    })
+    .transpose()
+}
+
+/// Holds one wrong password against `email`, forgets what is too old to be held against anybody, and says what is held
+/// against it now.
+pub(crate) async fn was_wrong(tx: &mut Tx, email: &str, now: Timestamp) -> Result<Wrong, IdentityError> {
+    let too_old = now
+        .saturating_sub(WINDOW)
+        .unwrap_or(Timestamp::MIN)
+        .as_microsecond();
+    query(
+        "-- forget_wrong_passwords
+         DELETE FROM wrong_passwords
+         WHERE
+             since <= $1",
+    )
+    .bind(too_old)
+    .execute(&mut *tx)
+    .await?;
+    query(
+        "-- count_wrong_password
+         INSERT INTO wrong_passwords (
+             email_sha256,
+             times,
+             since
+         )
+         VALUES ($1, 1, $2)
+         ON CONFLICT (email_sha256) DO UPDATE
+         SET
+             times = wrong_passwords.times + 1",
+    )
+    .bind(hash(email))
+    .bind(now.as_microsecond())
+    .execute(&mut *tx)
+    .await?;
+    let counted = held_against(tx, email).await?;
+    Ok(counted.unwrap_or(Wrong { times: 1, since: now }))
+}
+
+/// Holds nothing against `email` any more.
+pub(crate) async fn forget(db: impl Source, email: &str) -> Result<(), IdentityError> {
+    query(
+        "-- forget_wrong_passwords_for
+         DELETE FROM wrong_passwords
+         WHERE
+             email_sha256 = $1",
+    )
+    .bind(hash(email))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The email as it is remembered: there may be no such account.
+fn hash(email: &str) -> String {
+    hex::encode(Sha256::digest(email))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::Db;
+    use crate::testing::room;
 
-    #[test]
-    fn an_email_waits_out_its_window_after_too_many_wrong_passwords() {
-        let throttle = Throttle::default();
-        for wrong in 0..WRONG_MAX {
-            assert_eq!(throttle.wait("anna", Duration::from_mins(1)), None, "{wrong}");
-            throttle.was_wrong("anna", Duration::from_mins(1));
-        }
-        let wait = throttle.wait("anna", Duration::from_mins(2));
-        assert_eq!(wait, Some(Duration::from_mins(14)));
-        assert_eq!(throttle.wait("ben", Duration::from_mins(2)), None);
-        assert_eq!(throttle.wait("anna", Duration::from_mins(16)), None);
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
     }
 
-    #[test]
-    fn a_right_password_clears_what_was_held_against_its_email() {
-        let throttle = Throttle::default();
-        for _ in 0..WRONG_MAX {
-            throttle.was_wrong("anna", Duration::ZERO);
+    async fn wait(db: &Db, email: &str, now: Timestamp) -> Option<Duration> {
+        held_against(db, email)
+            .await
+            .unwrap()
+            .and_then(|wrong| wrong.wait(now))
+    }
+
+    async fn guess(db: &Db, email: &str, now: Timestamp) {
+        let mut tx = db.begin().await.unwrap();
+        was_wrong(&mut tx, email, now).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_email_waits_out_its_window_after_too_many_wrong_passwords() {
+        let (identity, _dir) = room().await;
+        let db = &identity.inner.db;
+        for wrong in 0..WRONG_MAX {
+            assert_eq!(wait(db, "anna", at(1)).await, None, "{wrong}");
+            guess(db, "anna", at(1)).await;
         }
-        throttle.was_right("anna");
-        assert_eq!(throttle.wait("anna", Duration::ZERO), None);
+        assert_eq!(wait(db, "anna", at(2)).await, Some(Duration::from_mins(14)));
+        assert_eq!(wait(db, "ben", at(2)).await, None);
+        assert_eq!(wait(db, "anna", at(16)).await, None);
+        // A clock that goes back makes nobody wait longer than the window.
+        assert_eq!(wait(db, "anna", at(0)).await, Some(Duration::from_mins(15)));
+        guess(db, "ben", at(16)).await;
+        assert!(
+            held_against(db, "anna").await.unwrap().is_none(),
+            "what is old is forgotten"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_right_password_clears_what_was_held_against_its_email() {
+        let (identity, _dir) = room().await;
+        let db = &identity.inner.db;
+        for _ in 0..WRONG_MAX {
+            guess(db, "anna", at(0)).await;
+        }
+        forget(db, "anna").await.unwrap();
+        assert_eq!(wait(db, "anna", at(0)).await, None);
     }
 }

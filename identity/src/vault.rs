@@ -13,14 +13,13 @@ mod rotation;
 mod zero_knowledge;
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 
 use events::{SpaceId, UserId};
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqliteExecutor};
 use zeroize::Zeroizing;
 
 use crate::audit::{self, Act, Deed};
+use crate::database::{Source, Tx, query, query_as, query_scalar};
 use crate::error::IdentityError;
 use crate::key_ring::KeyRing;
 use crate::seal::{self, KEY_BYTES, Label};
@@ -137,12 +136,12 @@ impl Identity {
     /// [`IdentityError::NotFound`] when there is no such account.
     pub async fn vault_init(&self, user: &UserId) -> Result<VaultAccess, IdentityError> {
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        accounts::by_id(&mut *tx, user)
+        let mut tx = self.inner.db.begin().await?;
+        accounts::by_id(&mut tx, user)
             .await?
             .ok_or(IdentityError::NotFound)?;
         if insert_if_absent(&mut tx, &self.inner.keks, user, now).await? {
-            audit::record(&mut *tx, Deed::own(Act::VaultMade, user), now).await?;
+            audit::record(&mut tx, Deed::own(Act::VaultMade, user), now).await?;
         }
         tx.commit().await?;
         self.vault_access(user).await
@@ -191,25 +190,11 @@ impl Identity {
         audit::record(&self.inner.db, deed, self.inner.clock.now()).await?;
         Ok(SpaceKeys { owner, current, past })
     }
-
-    /// How often a key that somebody may hold in memory was replaced or destroyed by this process. Whoever keeps keys
-    /// compares it before each use, and forgets them when it has moved on.
-    pub fn key_changes(&self) -> u64 {
-        self.inner.key_changes.load(Ordering::SeqCst)
-    }
-
-    /// Makes whoever keeps keys forget them.
-    pub(crate) fn keys_changed(&self) {
-        self.inner.key_changes.fetch_add(1, Ordering::SeqCst);
-    }
 }
 
 /// The account whose keys a space's fields are sealed with.
-pub(crate) async fn space_owner(
-    db: impl SqliteExecutor<'_>,
-    space: &SpaceId,
-) -> Result<Option<UserId>, IdentityError> {
-    let owner: Option<String> = sqlx::query_scalar(
+pub(crate) async fn space_owner(db: impl Source, space: &SpaceId) -> Result<Option<UserId>, IdentityError> {
+    let owner: Option<String> = query_scalar(
         "-- space_owner
          SELECT user_id
          FROM space_members
@@ -227,8 +212,8 @@ pub(crate) async fn space_owner(
         .transpose()
 }
 
-async fn stored(db: impl SqliteExecutor<'_>, user: &UserId) -> Result<Option<VaultRow>, IdentityError> {
-    let row = sqlx::query_as(
+async fn stored(db: impl Source, user: &UserId) -> Result<Option<VaultRow>, IdentityError> {
+    let row = query_as(
         "-- vault_by_user
          SELECT
              sealed_key,
@@ -250,7 +235,7 @@ async fn stored(db: impl SqliteExecutor<'_>, user: &UserId) -> Result<Option<Vau
 
 /// Makes a vault with a fresh master key, unless there is one; says whether it did.
 pub(crate) async fn insert_if_absent(
-    tx: &mut SqliteConnection,
+    tx: &mut Tx,
     keks: &KeyRing,
     user: &UserId,
     now: Timestamp,
@@ -260,7 +245,7 @@ pub(crate) async fn insert_if_absent(
         label(user, FORMAT_VERSION, 1),
         &*seal::random_key()?,
     )?;
-    let inserted = sqlx::query(
+    let inserted = query(
         "-- insert_vault_if_absent
          INSERT INTO vaults (
              user_id,
@@ -279,7 +264,7 @@ pub(crate) async fn insert_if_absent(
     .bind(now.as_microsecond())
     .execute(tx)
     .await?;
-    Ok(inserted.rows_affected() > 0)
+    Ok(inserted > 0)
 }
 
 fn label(user: &UserId, format_version: u32, key_version: u32) -> Label<'_> {

@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let public_url = format!("http://{}", listener.local_addr()?);
     let identity = IdentitySettings {
-        database: dir.path().join("identity.sqlite"),
+        database: dir.path().join("identity.sqlite").into(),
         keks: KeyEncryptionKey::new("fixtures", [7; 32]).into(),
         issuer: public_url.clone(),
         audiences: vec![format!("{public_url}/mcp")],

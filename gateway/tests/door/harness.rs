@@ -85,7 +85,7 @@ impl House {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(SystemClock::new());
         let identity = IdentitySettings {
-            database: dir.path().join("identity.sqlite"),
+            database: dir.path().join("identity.sqlite").into(),
             keks: KeyEncryptionKey::new("test", [3; 32]).into(),
             issuer: "http://127.0.0.1:3069".to_owned(),
             audiences: vec!["mana".to_owned()],

@@ -1,8 +1,7 @@
 //! Taking an account out of the spaces it shared, which go on without it.
 
-use sqlx::SqliteConnection;
-
 use crate::accounts::Account;
+use crate::database::{Tx, query};
 use crate::error::IdentityError;
 use crate::memberships;
 use crate::spaces::slug;
@@ -11,12 +10,9 @@ use crate::spaces::slug;
 const SOMEBODY_GONE: &str = "(gone)";
 
 /// Takes the account out of what is left, and gives each space that lost its owner to the next in line.
-pub(super) async fn leave_shared_spaces(
-    tx: &mut SqliteConnection,
-    account: &Account,
-) -> Result<(), IdentityError> {
+pub(super) async fn leave_shared_spaces(tx: &mut Tx, account: &Account) -> Result<(), IdentityError> {
     forget_name(tx, account).await?;
-    sqlx::query(
+    query(
         "-- leave_shared_spaces
          DELETE FROM space_members
          WHERE
@@ -25,7 +21,7 @@ pub(super) async fn leave_shared_spaces(
     .bind(account.id.as_str())
     .execute(&mut *tx)
     .await?;
-    sqlx::query(
+    query(
         "-- give_ownerless_spaces_to_the_next_in_line
          UPDATE space_members
          SET
@@ -55,13 +51,13 @@ pub(super) async fn leave_shared_spaces(
 }
 
 /// Takes the account's name out of the names of its spaces: two partners' space is named after both.
-async fn forget_name(tx: &mut SqliteConnection, account: &Account) -> Result<(), IdentityError> {
+async fn forget_name(tx: &mut Tx, account: &Account) -> Result<(), IdentityError> {
     for space in memberships::by_user(&mut *tx, &account.id).await? {
         let name = without(&space.name, &account.name);
         if name == space.name {
             continue;
         }
-        sqlx::query(
+        query(
             "-- rename_space
              UPDATE spaces
              SET

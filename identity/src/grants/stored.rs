@@ -2,9 +2,9 @@
 
 use events::{SpaceId, UserId};
 use jiff::Timestamp;
-use sqlx::SqliteExecutor;
 
 use super::{KeyGrant, Minter};
+use crate::database::{Source, query, query_as, query_scalar};
 use crate::error::IdentityError;
 use crate::store;
 
@@ -50,8 +50,8 @@ impl TryFrom<GrantRow> for KeyGrant {
     }
 }
 
-pub(super) async fn by_id(db: impl SqliteExecutor<'_>, id: &str) -> Result<Option<KeyGrant>, IdentityError> {
-    let row: Option<GrantRow> = sqlx::query_as(
+pub(super) async fn by_id(db: impl Source, id: &str) -> Result<Option<KeyGrant>, IdentityError> {
+    let row: Option<GrantRow> = query_as(
         "-- grant_by_id
          SELECT *
          FROM key_grants
@@ -65,11 +65,8 @@ pub(super) async fn by_id(db: impl SqliteExecutor<'_>, id: &str) -> Result<Optio
 }
 
 /// The account's grants, the latest first.
-pub(super) async fn of_user(
-    db: impl SqliteExecutor<'_>,
-    user: &UserId,
-) -> Result<Vec<KeyGrant>, IdentityError> {
-    let rows: Vec<GrantRow> = sqlx::query_as(
+pub(super) async fn of_user(db: impl Source, user: &UserId) -> Result<Vec<KeyGrant>, IdentityError> {
+    let rows: Vec<GrantRow> = query_as(
         "-- grants_of
          SELECT *
          FROM key_grants
@@ -87,12 +84,8 @@ pub(super) async fn of_user(
 }
 
 /// How many grants of the account hold at `now`.
-pub(super) async fn holding(
-    db: impl SqliteExecutor<'_>,
-    user: &UserId,
-    now: Timestamp,
-) -> Result<i64, IdentityError> {
-    let holding = sqlx::query_scalar(
+pub(super) async fn holding(db: impl Source, user: &UserId, now: Timestamp) -> Result<i64, IdentityError> {
+    let holding = query_scalar(
         "-- grants_that_hold
          SELECT count(*)
          FROM key_grants
@@ -110,12 +103,12 @@ pub(super) async fn holding(
 
 /// Revokes the account's grant, and says whether there is such a one.
 pub(super) async fn revoke(
-    db: impl SqliteExecutor<'_>,
+    db: impl Source,
     user: &UserId,
     id: &str,
     now: Timestamp,
 ) -> Result<bool, IdentityError> {
-    let revoked = sqlx::query(
+    let revoked = query(
         "-- revoke_grant
          UPDATE key_grants
          SET
@@ -129,11 +122,11 @@ pub(super) async fn revoke(
     .bind(now.as_microsecond())
     .execute(db)
     .await?;
-    Ok(revoked.rows_affected() > 0)
+    Ok(revoked > 0)
 }
 
-pub(super) async fn insert(db: impl SqliteExecutor<'_>, grant: &KeyGrant) -> Result<(), IdentityError> {
-    sqlx::query(
+pub(super) async fn insert(db: impl Source, grant: &KeyGrant) -> Result<(), IdentityError> {
+    query(
         "-- insert_grant
          INSERT INTO key_grants (
              id,

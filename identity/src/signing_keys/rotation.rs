@@ -16,9 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Keys, SigningKeyRow, stored};
+use crate::Identity;
 use crate::audit::{self, Act, Deed};
+use crate::database::query;
 use crate::error::IdentityError;
-use crate::{Identity, store};
 
 /// How long a key is published before it signs: twice what others may keep the published set, and more.
 const PUBLISHED_AHEAD: SignedDuration = SignedDuration::from_mins(3);
@@ -56,18 +57,17 @@ impl Identity {
             .and_then(|at| at.saturating_add(BEYOND))
             .unwrap_or(Timestamp::MAX);
         let row = SigningKeyRow::make(&inner.ids.uuid().to_string(), &inner.keks, signs_from)?;
-        let mut tx = store::begin(&inner.db).await?;
-        let destroyed = sqlx::query(
+        let mut tx = inner.db.begin().await?;
+        let destroyed = query(
             "-- destroy_retired_signing_keys
              DELETE FROM signing_keys
              WHERE
                  retires_at <= $1",
         )
         .bind(now.as_microsecond())
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        sqlx::query(
+        .execute(&mut tx)
+        .await?;
+        query(
             "-- retire_signing_keys
              UPDATE signing_keys
              SET
@@ -76,10 +76,10 @@ impl Identity {
                  retires_at IS NULL",
         )
         .bind(retires_at.as_microsecond())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         row.insert(&mut tx, now).await?;
-        let rows = stored(&mut *tx).await?;
+        let rows = stored(&mut tx).await?;
         if rows.len() > KEYS_MAX {
             return Err(IdentityError::InvalidField {
                 field: "signing key",
@@ -88,11 +88,11 @@ impl Identity {
         }
         let overlapping = rows.len() - 1;
         let made = Deed::of_the_house(Act::SigningKeyMade, None).with(&row.kid);
-        audit::record(&mut *tx, made, now).await?;
+        audit::record(&mut tx, made, now).await?;
         if destroyed > 0 {
             let detail = format!("{destroyed} keys");
             let retired = Deed::of_the_house(Act::SigningKeyRetired, None).with(&detail);
-            audit::record(&mut *tx, retired, now).await?;
+            audit::record(&mut tx, retired, now).await?;
         }
         tx.commit().await?;
         self.keep_signing_keys(rows)?;

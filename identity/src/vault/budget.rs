@@ -4,6 +4,7 @@
 use events::UserId;
 
 use crate::Identity;
+use crate::database::query;
 use crate::error::IdentityError;
 
 /// Fields one master key seals, at most.
@@ -17,7 +18,7 @@ impl Identity {
     /// [`IdentityError::KeyExhausted`] when fewer are left; [`IdentityError::VaultNotInitialised`] when there is no
     /// key.
     pub async fn reserve_seals(&self, user: &UserId, seals: u32) -> Result<(), IdentityError> {
-        let reserved = sqlx::query(
+        let reserved = query(
             "-- reserve_seals
              UPDATE vaults
              SET
@@ -31,7 +32,7 @@ impl Identity {
         .bind(SEALS_MAX)
         .execute(&self.inner.db)
         .await?;
-        if reserved.rows_affected() > 0 {
+        if reserved > 0 {
             return Ok(());
         }
         match self.vault_status(user).await? {

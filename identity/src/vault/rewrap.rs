@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use super::{WHAT, label};
 use crate::audit::{self, Act, Deed};
+use crate::database::{query, query_as};
 use crate::error::IdentityError;
 use crate::seal::{self, Label};
-use crate::{Identity, signing_keys, store};
+use crate::{Identity, signing_keys};
 
 /// Keys sealed anew in one transaction, at most.
 const BATCH_MAX: u32 = 1_000;
@@ -47,8 +48,8 @@ impl Identity {
     pub async fn rewrap(&self, batch: u32) -> Result<Rewrapped, IdentityError> {
         let keks = &self.inner.keks;
         let active = keks.active();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let rows: Vec<SealedRow> = sqlx::query_as(
+        let mut tx = self.inner.db.begin().await?;
+        let rows: Vec<SealedRow> = query_as(
             "-- keys_to_rewrap
              SELECT 'vault' AS kind, user_id AS owner, key_version, format_version, sealed_key AS sealed, kek_id
              FROM vaults
@@ -69,7 +70,7 @@ impl Identity {
         )
         .bind(active.id())
         .bind(i64::from(batch.clamp(1, BATCH_MAX)))
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         for row in &rows {
             let unknown = |_| IdentityError::unknown_value("vaults.key_version");
@@ -120,18 +121,18 @@ impl Identity {
                          AND $4 = 1"
                 }
             };
-            sqlx::query(write)
+            query(write)
                 .bind(sealed)
                 .bind(active.id())
                 .bind(&row.owner)
                 .bind(row.key_version)
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
         }
         if !rows.is_empty() {
             let detail = format!("{} keys with {}", rows.len(), active.id());
             let deed = Deed::of_the_house(Act::KeysRewrapped, None).with(&detail);
-            audit::record(&mut *tx, deed, self.inner.clock.now()).await?;
+            audit::record(&mut tx, deed, self.inner.clock.now()).await?;
         }
         tx.commit().await?;
         Ok(Rewrapped {
@@ -152,7 +153,7 @@ impl Identity {
 
     /// How many keys each key-encryption key seals, by its name.
     pub async fn sealed_by_key(&self) -> Result<Vec<(String, u64)>, IdentityError> {
-        let counted: Vec<(String, i64)> = sqlx::query_as(
+        let counted: Vec<(String, i64)> = query_as(
             "-- sealed_by_key
              SELECT
                  kek_id,
@@ -163,7 +164,7 @@ impl Identity {
                  SELECT kek_id FROM past_master_keys
                  UNION ALL
                  SELECT kek_id FROM signing_keys
-             )
+             ) AS sealed
              GROUP BY kek_id
              ORDER BY kek_id",
         )

@@ -4,13 +4,13 @@
 //! sealed anew. When that is done the past keys are destroyed, and with them what was left behind.
 
 use events::UserId;
-use sqlx::SqliteExecutor;
 
 use super::{FORMAT_VERSION, MasterKey, label, stored};
 use crate::audit::{self, Act, Deed};
+use crate::database::{Source, query, query_as, query_scalar};
 use crate::error::IdentityError;
 use crate::key_ring::KeyRing;
-use crate::{Identity, rewrite, seal, store};
+use crate::{Identity, key_changes, rewrite, seal};
 
 /// A past key as it is stored.
 #[derive(sqlx::FromRow)]
@@ -30,8 +30,8 @@ impl Identity {
     /// owner has it.
     pub async fn vault_rotate(&self, user: &UserId) -> Result<MasterKey, IdentityError> {
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let row = stored(&mut *tx, user)
+        let mut tx = self.inner.db.begin().await?;
+        let row = stored(&mut tx, user)
             .await?
             .ok_or(IdentityError::VaultNotInitialised)?;
         if row.sealed_key.is_none() {
@@ -41,7 +41,7 @@ impl Identity {
         let key_version = row.key_version()?.saturating_add(1);
         let key = seal::random_key()?;
         let sealed = seal::seal(active, label(user, FORMAT_VERSION, key_version), &key)?;
-        sqlx::query(
+        query(
             "-- retire_master_key
              INSERT INTO past_master_keys (
                  user_id,
@@ -64,9 +64,9 @@ impl Identity {
         )
         .bind(user.as_str())
         .bind(now.as_microsecond())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        sqlx::query(
+        query(
             "-- replace_master_key
              UPDATE vaults
              SET
@@ -87,9 +87,10 @@ impl Identity {
         .bind(i64::from(FORMAT_VERSION))
         .bind(i64::from(key_version))
         .bind(now.as_microsecond())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        audit::record(&mut *tx, Deed::own(Act::VaultRotated, user), now).await?;
+        audit::record(&mut tx, Deed::own(Act::VaultRotated, user), now).await?;
+        key_changes::count(&mut tx).await?;
         tx.commit().await?;
         self.keys_changed();
         Ok(MasterKey {
@@ -103,15 +104,16 @@ impl Identity {
     /// when nothing is left. Says how many there were.
     pub async fn destroy_past_keys(&self, user: &UserId) -> Result<u64, IdentityError> {
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let destroyed = destroy_past_keys(&mut *tx, user).await?;
+        let mut tx = self.inner.db.begin().await?;
+        let destroyed = destroy_past_keys(&mut tx, user).await?;
         if destroyed == 0 {
             return Ok(0);
         }
         let detail = format!("{destroyed} keys");
         let deed = Deed::of_the_house(Act::PastKeysDestroyed, Some(user)).with(&detail);
-        audit::record(&mut *tx, deed, now).await?;
+        audit::record(&mut tx, deed, now).await?;
         rewrite::make_due(&mut tx, now).await?;
+        key_changes::count(&mut tx).await?;
         tx.commit().await?;
         self.keys_changed();
         self.rewrite_or_warn().await;
@@ -120,7 +122,7 @@ impl Identity {
 
     /// Every account with past keys.
     pub async fn with_past_keys(&self) -> Result<Vec<UserId>, IdentityError> {
-        let users: Vec<String> = sqlx::query_scalar(
+        let users: Vec<String> = query_scalar(
             "-- with_past_keys
              SELECT DISTINCT user_id
              FROM past_master_keys
@@ -138,11 +140,8 @@ impl Identity {
 }
 
 /// Destroys the account's past keys and says how many there were.
-pub(super) async fn destroy_past_keys(
-    db: impl SqliteExecutor<'_>,
-    user: &UserId,
-) -> Result<u64, IdentityError> {
-    let destroyed = sqlx::query(
+pub(super) async fn destroy_past_keys(db: impl Source, user: &UserId) -> Result<u64, IdentityError> {
+    let destroyed = query(
         "-- destroy_past_keys
          DELETE FROM past_master_keys
          WHERE
@@ -151,16 +150,16 @@ pub(super) async fn destroy_past_keys(
     .bind(user.as_str())
     .execute(db)
     .await?;
-    Ok(destroyed.rows_affected())
+    Ok(destroyed)
 }
 
 /// The account's past keys, the latest first.
 pub(super) async fn past_keys(
-    db: impl SqliteExecutor<'_>,
+    db: impl Source,
     user: &UserId,
     keks: &KeyRing,
 ) -> Result<Vec<MasterKey>, IdentityError> {
-    let rows: Vec<PastKeyRow> = sqlx::query_as(
+    let rows: Vec<PastKeyRow> = query_as(
         "-- past_keys
          SELECT
              key_version,

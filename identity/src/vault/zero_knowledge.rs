@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 
 use super::{FORMAT_VERSION, MasterKey, VaultRow, label, rotation, stored};
 use crate::audit::{self, Act, Deed};
+use crate::database::query;
 use crate::error::IdentityError;
 use crate::seal::KEY_BYTES;
-use crate::{Identity, rewrite, seal, store};
+use crate::{Identity, key_changes, rewrite, seal};
 
 /// A master key wrapped with a recovery code. It is of no use without the code.
 #[derive(Clone, PartialEq, Eq)]
@@ -96,14 +97,14 @@ impl Identity {
         wrap: Option<&RecoveryWrap>,
     ) -> Result<(), IdentityError> {
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let row = stored(&mut *tx, user)
+        let mut tx = self.inner.db.begin().await?;
+        let row = stored(&mut tx, user)
             .await?
             .ok_or(IdentityError::VaultNotInitialised)?;
         if wrap.is_none() && row.sealed_key.is_none() {
             return Err(IdentityError::ZeroKnowledgeActive);
         }
-        sqlx::query(
+        query(
             "-- write_recovery_wrap
              UPDATE vaults
              SET
@@ -115,14 +116,14 @@ impl Identity {
         .bind(user.as_str())
         .bind(wrap.map(|wrap| wrap.wrapped_key.as_str()))
         .bind(wrap.map(|wrap| wrap.iv.as_str()))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         let act = if wrap.is_some() {
             Act::RecoverySet
         } else {
             Act::RecoveryRemoved
         };
-        audit::record(&mut *tx, Deed::own(act, user), now).await?;
+        audit::record(&mut tx, Deed::own(act, user), now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -135,8 +136,8 @@ impl Identity {
     /// when there is no key.
     pub async fn zero_knowledge_on(&self, user: &UserId) -> Result<(), IdentityError> {
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let row = stored(&mut *tx, user)
+        let mut tx = self.inner.db.begin().await?;
+        let row = stored(&mut tx, user)
             .await?
             .ok_or(IdentityError::VaultNotInitialised)?;
         if row.sealed_key.is_none() {
@@ -145,7 +146,7 @@ impl Identity {
         if row.recovery_wrapped_key.is_none() {
             return Err(IdentityError::RecoveryWrapMissing);
         }
-        sqlx::query(
+        query(
             "-- destroy_master_key
              UPDATE vaults
              SET
@@ -156,12 +157,13 @@ impl Identity {
         )
         .bind(user.as_str())
         .bind(now.as_microsecond())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        rotation::destroy_past_keys(&mut *tx, user).await?;
-        audit::record(&mut *tx, Deed::own(Act::ZeroKnowledgeOn, user), now).await?;
+        rotation::destroy_past_keys(&mut tx, user).await?;
+        audit::record(&mut tx, Deed::own(Act::ZeroKnowledgeOn, user), now).await?;
         // Not even a freed page keeps the key.
         rewrite::make_due(&mut tx, now).await?;
+        key_changes::count(&mut tx).await?;
         tx.commit().await?;
         self.keys_changed();
         self.rewrite_or_warn().await;
@@ -179,8 +181,8 @@ impl Identity {
         key: Zeroizing<[u8; KEY_BYTES]>,
     ) -> Result<(), IdentityError> {
         let now = self.inner.clock.now();
-        let mut tx = store::begin(&self.inner.db).await?;
-        let row = stored(&mut *tx, user)
+        let mut tx = self.inner.db.begin().await?;
+        let row = stored(&mut tx, user)
             .await?
             .ok_or(IdentityError::VaultNotInitialised)?;
         if row.sealed_key.is_some() {
@@ -188,7 +190,7 @@ impl Identity {
         }
         let active = self.inner.keks.active();
         let sealed = seal::seal(active, label(user, FORMAT_VERSION, row.key_version()?), &key)?;
-        sqlx::query(
+        query(
             "-- take_master_key_back
              UPDATE vaults
              SET
@@ -203,9 +205,10 @@ impl Identity {
         .bind(sealed)
         .bind(active.id())
         .bind(i64::from(FORMAT_VERSION))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
-        audit::record(&mut *tx, Deed::own(Act::ZeroKnowledgeOff, user), now).await?;
+        audit::record(&mut tx, Deed::own(Act::ZeroKnowledgeOff, user), now).await?;
+        key_changes::count(&mut tx).await?;
         tx.commit().await?;
         self.keys_changed();
         Ok(())

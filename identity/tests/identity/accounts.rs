@@ -171,7 +171,7 @@ async fn each_bad_field_is_refused_by_name_and_nothing_is_written() {
         }
     }
     let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
-        .fetch_one(&mut room.sql().await)
+        .fetch_one(&mut room.place.sql().await)
         .await
         .unwrap();
     assert_eq!(users, 0);

@@ -34,7 +34,7 @@ async fn deleting_an_account_removes_everything_that_was_its_alone_and_nothing_e
     assert_eq!(gone, wanted);
     assert_eq!(foretold, wanted);
 
-    let mut sql = room.sql().await;
+    let mut sql = room.place.sql().await;
     for (table, column, bens_rows) in [
         ("users", "id", 1_i64),
         ("credentials", "user_id", 1),

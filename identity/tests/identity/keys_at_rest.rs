@@ -1,28 +1,16 @@
 //! What lies in the files, and what opens it.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use events::SystemIds;
-use identity::{CryptoError, Identity, IdentityError, KeyEncryptionKey, MasterKey, VaultAccess, VaultStatus};
+use identity::{CryptoError, IdentityError, KeyEncryptionKey, MasterKey, VaultAccess, VaultStatus};
 use secrecy::ExposeSecret as _;
-use tempfile::TempDir;
 
-use crate::room::{PASSWORD, Room, database, settings};
-
-/// Whether any file of the database holds `needle`.
-fn on_disk(dir: &TempDir, needle: &[u8]) -> bool {
-    std::fs::read_dir(dir.path()).unwrap().any(|file| {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
-        bytes.windows(needle.len()).any(|window| window == needle)
-    })
-}
+use crate::room::{PASSWORD, Room};
 
 async fn sealed_key(room: &Room, user: &identity::Account) -> Vec<u8> {
     sqlx::query_scalar("SELECT sealed_key FROM vaults WHERE user_id = $1")
         .bind(user.id.as_str())
-        .fetch_one(&mut room.sql().await)
+        .fetch_one(&mut room.place.sql().await)
         .await
         .unwrap()
 }
@@ -54,7 +42,7 @@ async fn initialising_a_vault_again_keeps_its_key_and_a_missing_one_is_made() {
     let again = room.identity.vault_init(&anna.id).await.unwrap();
     assert!(matches!(again, VaultAccess::Key(again) if again.key == key));
     sqlx::query("DELETE FROM vaults")
-        .execute(&mut room.sql().await)
+        .execute(&mut room.place.sql().await)
         .await
         .unwrap();
     assert_eq!(room.identity.vault_status(&anna.id).await.unwrap(), None);
@@ -104,7 +92,7 @@ async fn a_sealed_key_moved_to_another_account_does_not_open() {
     sqlx::query("UPDATE vaults SET sealed_key = $1 WHERE user_id = $2")
         .bind(annas)
         .bind(ben.id.as_str())
-        .execute(&mut room.sql().await)
+        .execute(&mut room.place.sql().await)
         .await
         .unwrap();
     let error = room.identity.vault_key(&ben.id).await.unwrap_err();
@@ -126,10 +114,13 @@ async fn no_file_holds_a_plain_key_a_password_or_a_token() {
         .unwrap();
     let key = room.identity.vault_key(&anna.id).await.unwrap().key;
     assert!(
-        on_disk(&room.dir, &sealed_key(&room, &anna).await),
+        room.place.holds(&sealed_key(&room, &anna).await).await,
         "the scan finds what is there"
     );
-    assert!(on_disk(&room.dir, b"$argon2id$"), "the scan finds what is there");
+    assert!(
+        room.place.holds(b"$argon2id$").await,
+        "the scan finds what is there"
+    );
     for (name, secret) in [
         ("master key", key.to_vec()),
         ("half a master key", key[..16].to_vec()),
@@ -145,10 +136,10 @@ async fn no_file_holds_a_plain_key_a_password_or_a_token() {
         ("password", PASSWORD.as_bytes().to_vec()),
         ("token", login.token.expose_secret().as_bytes()[..40].to_vec()),
     ] {
-        assert!(!on_disk(&room.dir, &secret), "{name}");
+        assert!(!room.place.holds(&secret).await, "{name}");
     }
     room.identity.close().await;
-    assert!(!on_disk(&room.dir, key.as_slice()));
+    assert!(!room.place.holds(key.as_slice()).await);
 }
 
 #[tokio::test]
@@ -158,10 +149,10 @@ async fn a_deleted_accounts_sealed_key_and_hash_are_in_no_file() {
     let (annas, bens) = (sealed_key(&room, &anna).await, sealed_key(&room, &ben).await);
     let hash: String = sqlx::query_scalar("SELECT password_hash FROM credentials WHERE user_id = $1")
         .bind(anna.id.as_str())
-        .fetch_one(&mut room.sql().await)
+        .fetch_one(&mut room.place.sql().await)
         .await
         .unwrap();
-    assert!(on_disk(&room.dir, &annas) && on_disk(&room.dir, hash.as_bytes()));
+    assert!(room.place.holds(&annas).await && room.place.holds(hash.as_bytes()).await);
     room.identity.delete_account(&anna.id).await.unwrap();
     for gone in [
         &annas[..],
@@ -169,56 +160,20 @@ async fn a_deleted_accounts_sealed_key_and_hash_are_in_no_file() {
         b"anna@example.test",
         anna.id.as_str().as_bytes(),
     ] {
-        assert!(!on_disk(&room.dir, gone), "{}", String::from_utf8_lossy(gone));
+        assert!(!room.place.holds(gone).await, "{}", String::from_utf8_lossy(gone));
     }
-    assert!(on_disk(&room.dir, &bens), "the others' keys stay");
+    assert!(room.place.holds(&bens).await, "the others' keys stay");
 }
 
 #[tokio::test]
-async fn a_deletion_cut_before_the_file_was_rewritten_is_finished_at_the_next_start() {
-    let room = Room::open().await;
-    let anna = room.person("Anna").await;
-    // As a kill leaves it: deleted, and copies of it in the file.
-    sqlx::query(
-        "INSERT INTO rewrites_due (id, deleted_at) VALUES (1, 7);
-         CREATE TABLE copies (email TEXT); PRAGMA secure_delete = OFF;
-         INSERT INTO copies VALUES ('gone@example.test'); DELETE FROM copies;",
-    )
-    .execute(&mut room.sql().await)
-    .await
-    .unwrap();
-    assert!(on_disk(&room.dir, b"gone@example.test"));
-    let room = room.reopen().await;
-    assert!(!on_disk(&room.dir, b"gone@example.test"));
-    let due: i64 = sqlx::query_scalar("SELECT count(*) FROM rewrites_due")
-        .fetch_one(&mut room.sql().await)
-        .await
-        .unwrap();
-    assert_eq!(due, 0);
-    assert!(room.identity.account(&anna.id).await.unwrap().is_some());
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn the_files_are_readable_to_their_owner_only() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let room = Room::open().await;
-    room.person("Anna").await;
-    for file in std::fs::read_dir(room.dir.path()).unwrap() {
-        let file = file.unwrap();
-        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600, "{:?}", file.file_name());
-    }
-}
-
-#[tokio::test]
-async fn a_file_of_a_newer_program_is_refused_by_the_number_of_its_migration() {
+async fn a_database_of_a_newer_program_is_refused_by_the_number_of_its_migration() {
     let room = Room::open().await;
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (9001, 'from the future', TRUE, x'00', 0)",
+         VALUES (9001, 'from the future', TRUE, $1, 0)",
     )
-    .execute(&mut room.sql().await)
+    .bind(vec![0_u8])
+    .execute(&mut room.place.sql().await)
     .await
     .unwrap();
     let (outcome, _dir) = room.reopen_with(KeyEncryptionKey::new("kek-2026", [7; 32])).await;
@@ -226,19 +181,6 @@ async fn a_file_of_a_newer_program_is_refused_by_the_number_of_its_migration() {
         matches!(outcome, Err(IdentityError::NewerSchema { migration: 9001 })),
         "{outcome:?}"
     );
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_database_is_a_failure_and_is_left_alone() {
-    let room = Room::open().await;
-    room.identity.close().await;
-    let other = tempfile::tempdir().unwrap();
-    let text = "these are the notes of somebody else, not a database\n".repeat(100);
-    std::fs::write(database(&other), &text).unwrap();
-    let settings = settings(&other, KeyEncryptionKey::new("k", [1; 32]));
-    let outcome = Identity::open(settings, room.clock.clone(), Arc::new(SystemIds)).await;
-    assert!(matches!(outcome, Err(IdentityError::Database(_))), "{outcome:?}");
-    assert_eq!(std::fs::read_to_string(database(&other)).unwrap(), text);
 }
 
 #[tokio::test]

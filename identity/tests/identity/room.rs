@@ -1,6 +1,5 @@
 //! A room of one test's own, that can be closed and opened again.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +10,15 @@ use identity::{
     PersonaAccount, Registration, Role, Tier,
 };
 use secrecy::SecretString;
-use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use tempfile::TempDir;
+
+use crate::place::Place;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Room {
     pub(crate) identity: Identity,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) dir: TempDir,
+    pub(crate) place: Place,
 }
 
 impl Room {
@@ -29,40 +27,41 @@ impl Room {
     }
 
     pub(crate) async fn open_with(ids: Arc<dyn Ids>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new();
         let clock = Arc::new(ManualClock::new(sample_time()));
-        let settings = settings(&dir, KeyEncryptionKey::new("kek-2026", [7; 32]));
+        let settings = settings(&place, KeyEncryptionKey::new("kek-2026", [7; 32]));
         let identity = Identity::open(settings, clock.clone(), ids).await.unwrap();
-        Self { identity, clock, dir }
+        Self {
+            identity,
+            clock,
+            place,
+        }
     }
 
-    /// Closes it, and opens the same file with `kek`.
+    /// Closes it, and opens the same database with `kek`.
     pub(crate) async fn reopen_with(
         self,
         kek: impl Into<KeyRing>,
-    ) -> (Result<Identity, IdentityError>, TempDir) {
+    ) -> (Result<Identity, IdentityError>, Place) {
         self.identity.close().await;
-        let opened = Identity::open(settings(&self.dir, kek), self.clock.clone(), Arc::new(SystemIds)).await;
-        (opened, self.dir)
+        let opened = Identity::open(
+            settings(&self.place, kek),
+            self.clock.clone(),
+            Arc::new(SystemIds),
+        )
+        .await;
+        (opened, self.place)
     }
 
     /// Closes it, and opens it as it was.
     pub(crate) async fn reopen(self) -> Self {
         let clock = self.clock.clone();
-        let (identity, dir) = self.reopen_with(KeyEncryptionKey::new("kek-2026", [7; 32])).await;
+        let (identity, place) = self.reopen_with(KeyEncryptionKey::new("kek-2026", [7; 32])).await;
         Self {
             identity: identity.unwrap(),
             clock,
-            dir,
+            place,
         }
-    }
-
-    /// The same file, seen from beside the room.
-    pub(crate) async fn sql(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new()
-            .filename(database(&self.dir))
-            .foreign_keys(true);
-        SqliteConnection::connect_with(&options).await.unwrap()
     }
 
     pub(crate) async fn person(&self, name: &str) -> Account {
@@ -81,13 +80,9 @@ impl Room {
     }
 }
 
-pub(crate) fn database(dir: &TempDir) -> PathBuf {
-    dir.path().join("identity.db")
-}
-
-pub(crate) fn settings(dir: &TempDir, kek: impl Into<KeyRing>) -> IdentitySettings {
+pub(crate) fn settings(place: &Place, kek: impl Into<KeyRing>) -> IdentitySettings {
     IdentitySettings {
-        database: database(dir),
+        database: place.database(),
         keks: kek.into(),
         issuer: "https://dramatis.test".to_owned(),
         audiences: vec!["mana".to_owned(), "https://dramatis.test/mcp".to_owned()],

@@ -47,7 +47,7 @@ async fn a_rotation_beside_a_running_room_is_seen_before_the_new_key_signs() {
     let room = Room::open().await;
     let anna = room.person("Anna").await;
     let beside = Identity::open(
-        settings(&room.dir, identity::KeyEncryptionKey::new("kek-2026", [7; 32])),
+        settings(&room.place, identity::KeyEncryptionKey::new("kek-2026", [7; 32])),
         room.clock.clone(),
         std::sync::Arc::new(events::SystemIds),
     )

@@ -12,6 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
+use crate::place::Place;
 use crate::room::{Room, person, settings};
 
 #[tokio::test]
@@ -40,9 +41,9 @@ async fn a_token_lives_its_hour_and_the_leeway_also_when_it_was_seen_before() {
 #[tokio::test]
 async fn tokens_follow_the_clock_handed_in_and_not_the_machines() {
     for (year, start) in [("1990", 631_152_000), ("2100", 4_102_444_800)] {
-        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new();
         let clock = Arc::new(ManualClock::new(Timestamp::from_second(start).unwrap()));
-        let settings = settings(&dir, KeyEncryptionKey::new("k", [1; 32]));
+        let settings = settings(&place, KeyEncryptionKey::new("k", [1; 32]));
         let identity = Identity::open(settings, clock.clone(), Arc::new(SystemIds))
             .await
             .unwrap();
@@ -105,9 +106,9 @@ async fn the_key_set_publishes_public_halves_only() {
 
 #[tokio::test]
 async fn two_that_open_a_new_file_at_once_make_one_key_between_them() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new();
     let open = || {
-        let settings = settings(&dir, KeyEncryptionKey::new("k", [1; 32]));
+        let settings = settings(&place, KeyEncryptionKey::new("k", [1; 32]));
         let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         Identity::open(settings, clock, Arc::new(SystemIds))
     };
@@ -121,8 +122,8 @@ async fn two_that_open_a_new_file_at_once_make_one_key_between_them() {
 
 #[tokio::test]
 async fn a_room_without_issuer_audience_or_lifetime_does_not_open() {
-    let dir = tempfile::tempdir().unwrap();
-    let good = || settings(&dir, KeyEncryptionKey::new("k", [1; 32]));
+    let place = Place::new();
+    let good = || settings(&place, KeyEncryptionKey::new("k", [1; 32]));
     for (wanted, settings) in [
         (
             "issuer",

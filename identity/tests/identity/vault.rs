@@ -41,7 +41,7 @@ async fn keys_are_sealed_anew_while_everybody_reads_and_whoever_is_cut_off_goes_
     let people = people(&room, PEOPLE).await;
     room.identity.vault_rotate(&people[0].id).await.unwrap();
     let clock = room.clock.clone();
-    let (identity, dir) = room.reopen_with(both()).await;
+    let (identity, place) = room.reopen_with(both()).await;
     let identity = identity.unwrap();
     let mut keys = Vec::new();
     for someone in &people {
@@ -100,7 +100,7 @@ async fn keys_are_sealed_anew_while_everybody_reads_and_whoever_is_cut_off_goes_
     identity.close().await;
 
     // The old key is of no use any more, and not needed.
-    let settings = |kek| crate::room::settings(&dir, kek);
+    let settings = |kek| crate::room::settings(&place, kek);
     let outcome = Identity::open(settings(old()), clock.clone(), Arc::new(events::SystemIds)).await;
     assert!(
         matches!(outcome, Err(IdentityError::WrongKeyEncryptionKey { .. })),
@@ -119,7 +119,7 @@ async fn a_rewrap_without_the_key_that_sealed_names_it_and_changes_nothing() {
     let room = Room::open().await;
     let anna = room.person("Anna").await;
     sqlx::query("UPDATE vaults SET kek_id = 'kek-lost'")
-        .execute(&mut room.sql().await)
+        .execute(&mut room.place.sql().await)
         .await
         .unwrap();
     let error = room.identity.rewrap(10).await.unwrap_err().to_string();
@@ -136,7 +136,7 @@ async fn a_past_key_put_back_in_the_present_ones_place_does_not_open() {
     sqlx::query(
         "UPDATE vaults SET sealed_key = (SELECT sealed_key FROM past_master_keys WHERE user_id = vaults.user_id)",
     )
-    .execute(&mut room.sql().await)
+    .execute(&mut room.place.sql().await)
     .await
     .unwrap();
     let error = room.identity.vault_key(&anna.id).await.unwrap_err();
@@ -150,7 +150,7 @@ async fn zero_knowledge_leaves_no_copy_of_any_key_in_any_file() {
     room.identity.vault_rotate(&anna.id).await.unwrap();
     let sealed: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT sealed_key FROM vaults UNION ALL SELECT sealed_key FROM past_master_keys")
-            .fetch_all(&mut room.sql().await)
+            .fetch_all(&mut room.place.sql().await)
             .await
             .unwrap();
     let wrap = RecoveryWrap {
@@ -160,10 +160,7 @@ async fn zero_knowledge_leaves_no_copy_of_any_key_in_any_file() {
     room.identity.set_recovery_wrap(&anna.id, &wrap).await.unwrap();
     room.identity.zero_knowledge_on(&anna.id).await.unwrap();
     for key in &sealed {
-        for file in std::fs::read_dir(room.dir.path()).unwrap() {
-            let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            assert!(!bytes.windows(key.len()).any(|window| window == key));
-        }
+        assert!(!room.place.holds(key).await);
     }
     let error = room.identity.vault_key(&anna.id).await.unwrap_err();
     assert!(matches!(error, IdentityError::ZeroKnowledge), "{error:?}");
@@ -183,7 +180,7 @@ async fn every_reading_of_a_key_is_on_record_and_without_a_record_there_is_no_ke
         [Act::AccountRegistered, Act::VaultRead, Act::VaultRead]
     );
     sqlx::query("ALTER TABLE audit_log RENAME TO audit_log_away")
-        .execute(&mut room.sql().await)
+        .execute(&mut room.place.sql().await)
         .await
         .unwrap();
     let error = room.identity.vault_key(&anna.id).await.unwrap_err();

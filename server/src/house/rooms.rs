@@ -169,7 +169,7 @@ pub(crate) async fn open_identity(
     ids: Arc<dyn Ids>,
 ) -> Result<Identity, CommandError> {
     let settings = IdentitySettings {
-        database: config.identity_file(),
+        database: config.identity_file().into(),
         keks: key_ring(config, &*ids)?,
         issuer: config.issuer.clone(),
         audiences: vec!["mana".to_owned(), format!("{public_url}/mcp")],

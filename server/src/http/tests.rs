@@ -344,7 +344,7 @@ fn metrics_handle() -> PrometheusHandle {
 
 fn identity_settings(dir: &std::path::Path, public_url: &str) -> IdentitySettings {
     IdentitySettings {
-        database: dir.join("identity.sqlite"),
+        database: dir.join("identity.sqlite").into(),
         keks: KeyEncryptionKey::new("test", [7; 32]).into(),
         issuer: public_url.to_owned(),
         audiences: vec!["mana".to_owned(), format!("{public_url}/mcp")],

@@ -160,7 +160,7 @@ fn tokens(dir: &std::path::Path) -> anyhow::Result<Target> {
         .build()?;
     let (identity, token) = runtime.block_on(async {
         let settings = IdentitySettings {
-            database: dir.join("identity.sqlite"),
+            database: dir.join("identity.sqlite").into(),
             keks: KeyEncryptionKey::new("fuzz", KEY).into(),
             issuer: "http://127.0.0.1:3069".to_owned(),
             audiences: vec!["mana".to_owned()],
