@@ -134,7 +134,7 @@ def plain(text):
 
 def nats_of_kubernetes():
     for _, value in objects():
-        if value["kind"] == "ConfigMap":
+        if value["kind"] == "ConfigMap" and "three.conf" in value["data"]:
             return value["data"]["three.conf"]
     raise SystemExit("there is no nats-server configuration in the Kubernetes base")
 

@@ -20,6 +20,7 @@ use crate::commands::mounts::MountsCommand;
 use crate::commands::parked::ParkedCommand;
 use crate::commands::personas::PersonasCommand;
 use crate::commands::policy::PolicyCommand;
+use crate::commands::projector::ProjectorArgs;
 use crate::commands::rebuild::RebuildArgs;
 use crate::commands::runner::RunnerArgs;
 use crate::commands::schema::Contract;
@@ -30,9 +31,9 @@ use crate::commands::top::TopArgs;
 use crate::commands::vault::VaultCommand;
 use crate::commands::viewers::ViewersCommand;
 use crate::commands::{
-    accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, findings, health,
-    mark, mounts, parked, personas, policy, rebuild, runner, schema, seed, tick, token, top, up, vault,
-    verify, viewers,
+    accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, findings, gateway,
+    health, mark, mounts, parked, personas, policy, projector, rebuild, runner, schema, seed, tick, token,
+    top, up, vault, verify, viewers,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;
@@ -54,6 +55,10 @@ pub(crate) struct Cli {
 enum Command {
     /// Run every role in one process
     Up(HouseFlags),
+    /// Run a gateway alone: the door and all of HTTP, on a log, accounts and tables that others share
+    Gateway(HouseFlags),
+    /// Run a projector alone, which folds the log into Postgres; of several one folds and the others take over
+    Projector(ProjectorArgs),
     /// Run a runner alone, which lives due ticks together with the others of its log
     Runner(RunnerArgs),
     /// Start everything, let all ten personas live a day through the real gateway, and report it
@@ -105,7 +110,7 @@ enum Command {
     /// Credentials for dashboards outside, which may look and nothing else
     #[command(subcommand)]
     Viewers(ViewersCommand),
-    /// Accounts of this machine's data folder
+    /// Accounts of this machine's data folder, or of the database
     #[command(subcommand)]
     Accounts(AccountsCommand),
     /// Keys at rest: which key-encryption key seals what, and sealing everything anew with another
@@ -140,7 +145,13 @@ enum Command {
 impl Command {
     fn wants_json(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Runner(_) | Self::Accounts(_) | Self::Mcp(_) | Self::Health { .. } => false,
+            Self::Up(_)
+            | Self::Gateway(_)
+            | Self::Projector(_)
+            | Self::Runner(_)
+            | Self::Accounts(_)
+            | Self::Mcp(_)
+            | Self::Health { .. } => false,
             Self::Demo(args) => args.json,
             Self::Seed(args) => args.api.json,
             Self::Cleanup(args) => args.api.json,
@@ -168,16 +179,25 @@ impl Command {
 
     fn house_flags(&self) -> Option<&HouseFlags> {
         match self {
-            Self::Up(flags) => Some(flags),
+            Self::Up(flags) | Self::Gateway(flags) => Some(flags),
+            Self::Projector(args) => Some(&args.house),
             Self::Runner(args) => Some(&args.house),
             Self::Demo(args) => Some(&args.house),
             _ => None,
         }
     }
 
+    /// Whether it needs what accounts are sealed with.
+    fn opens_accounts(&self) -> bool {
+        !matches!(self, Self::Projector(_) | Self::Runner(_))
+    }
+
     /// What is worth logging unless `RUST_LOG` says otherwise: a server tells its life, a command only its troubles.
     fn log_level(&self) -> &'static str {
-        if matches!(self, Self::Up(_) | Self::Runner(_)) {
+        if matches!(
+            self,
+            Self::Up(_) | Self::Gateway(_) | Self::Projector(_) | Self::Runner(_)
+        ) {
             "info"
         } else {
             "warn"
@@ -197,13 +217,15 @@ impl Cli {
     /// Its one clear line and exit code.
     pub(crate) async fn run(self) -> Result<(), CommandError> {
         let layers = Layers::stack(&self.config, self.command.house_flags())?;
-        let mut settings = layers.read()?;
+        let mut settings = layers.read_for(self.command.opens_accounts())?;
         settings.shown = layers.settings()?;
         let clock = Arc::new(SystemClock::new());
         let mut out = Out::stdout(Format::from_json_switch(self.command.wants_json()), colour());
         let out = &mut out;
         match self.command {
             Command::Up(_) => up::run(&settings, clock, out).await,
+            Command::Gateway(_) => gateway::run(&settings, clock, out).await,
+            Command::Projector(args) => projector::run(&args, &settings, clock).await,
             Command::Runner(args) => runner::run(&args, &settings, clock).await,
             Command::Demo(args) => demo::run(&args, settings, clock, out).await,
             Command::Seed(args) => {

@@ -353,8 +353,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Everything that may not stand as it is, one line each.
-    fn faults(&self) -> Vec<String> {
+    /// Everything that may not stand as it is, one line each. Who opens no accounts needs no key for them.
+    fn faults(&self, opens_accounts: bool) -> Vec<String> {
         let mut faults = Vec::new();
         let mut fault = |key: &str, reason: &str| faults.push(format!("{key}: {reason}"));
         if self.concurrency == 0 {
@@ -368,7 +368,7 @@ impl Config {
         if self.database.as_ref().is_some_and(|url| !is_postgres(url)) {
             fault(
                 "database",
-                "must be a postgres:// address; without it the tables are SQLite in the data folder",
+                "must be a postgres:// address; without it accounts and tables are SQLite in the data folder",
             );
         }
         if self.nats_replicas == 0 {
@@ -444,7 +444,7 @@ impl Config {
                     "production refuses the development issuer; set it to this server's public address",
                 );
             }
-            if self.kek_file.is_none() && self.kek.is_none() {
+            if opens_accounts && self.kek_file.is_none() && self.kek.is_none() {
                 fault(
                     "kek_file",
                     "production makes no key by itself; name the file of the key-encryption key",
@@ -465,6 +465,11 @@ impl Config {
     /// The accounts, keys and spaces.
     pub(crate) fn identity_file(&self) -> PathBuf {
         self.data.join("identity.sqlite")
+    }
+
+    /// Whether there may be accounts to look at: in a file that is there, or in a database, which says so itself.
+    pub(crate) fn has_accounts(&self) -> bool {
+        self.database.is_some() || self.identity_file().exists()
     }
 
     /// The tables folded from the log.

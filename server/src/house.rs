@@ -26,8 +26,8 @@ use crate::surface::Surface;
 
 pub(crate) use mounted::{module_names, mounted_tools, pin_stores};
 pub(crate) use rooms::{
-    connect_for_readers, open_identity, open_log, open_log_and_queue, open_tables, policy_mode, policy_rules,
-    read_policy, start_cast,
+    accounts_place, at_once, connect_for_readers, install_metrics, listen, open_identity, open_log,
+    open_log_and_queue, open_tables, policy_mode, policy_rules, read_policy, start_cast,
 };
 pub(crate) use signals::Signals;
 
@@ -41,6 +41,15 @@ const MOUNTS_SETTLE: Duration = Duration::from_secs(10);
 const CAST_STOP: Duration = Duration::from_secs(4);
 const GATEWAY_DRAIN: Duration = Duration::from_secs(2);
 const TASKS_STOP: Duration = Duration::from_secs(4);
+
+/// What of a house runs in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HouseRole {
+    /// Everything.
+    Whole,
+    /// The door alone. Others fold, and others live what is due; a tick that somebody asks for is lived here.
+    Gateway,
+}
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -73,8 +82,20 @@ impl House {
     /// # Errors
     /// What is in the way and how to mend it, with the matching exit code.
     pub(crate) async fn start(config: &Config, clock: Arc<SystemClock>) -> Result<Self, CommandError> {
+        Self::start_as(HouseRole::Whole, config, clock).await
+    }
+
+    /// As [`House::start`], of what `role` needs.
+    ///
+    /// # Errors
+    /// As [`House::start`].
+    pub(crate) async fn start_as(
+        role: HouseRole,
+        config: &Config,
+        clock: Arc<SystemClock>,
+    ) -> Result<Self, CommandError> {
         let lock = FolderLock::take(&config.data)?;
-        let listener = rooms::listen(config.listen).await?;
+        let listener = rooms::listen(config.listen, "--listen").await?;
         let address = listener.local_addr().map_err(failed)?;
         let public_url = config
             .public_url
@@ -82,7 +103,7 @@ impl House {
             .unwrap_or_else(|| format!("http://{address}"));
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let (lifecycle, stops) = (Lifecycle::new(), Stops::default());
-        let metrics = rooms::install_metrics(&lifecycle, clock.clone(), &stops)?;
+        let metrics = rooms::install_metrics(&lifecycle, clock.clone(), &stops.http)?;
         let otlp = Otlp::open(config)?;
         let spans = otlp.spans();
 
@@ -101,10 +122,16 @@ impl House {
         let (projector, projected) = Projector::new(log.clone(), tables.clone(), clock.clone());
         let stop_projector = stops.projector.clone();
         lifecycle.spawn(TaskKind::Projector, async move {
-            projector
-                .run(stop_projector)
-                .await
-                .map_err(|error| error.to_string())
+            match role {
+                HouseRole::Whole => projector
+                    .run(stop_projector)
+                    .await
+                    .map_err(|error| error.to_string()),
+                HouseRole::Gateway => {
+                    projector.watch(stop_projector).await;
+                    Ok(())
+                }
+            }
         });
         let mounts = mounted::mounts_settings(config).await?;
         let gateway = Gateway::new(
@@ -119,8 +146,14 @@ impl House {
         .map_err(failed)?;
         gateway.mounts_settled(MOUNTS_SETTLE).await;
         let own = format!("http://{address}");
+        let paused = config.paused || role == HouseRole::Gateway;
+        let of_cast = Config {
+            paused,
+            ..config.clone()
+        };
+        let ids_of_cast = ids.clone();
         let cast =
-            rooms::start_cast(config, own, spans, log.clone(), queue, clock.clone(), ids.clone()).await?;
+            rooms::start_cast(&of_cast, own, spans, log.clone(), queue, clock.clone(), ids_of_cast).await?;
         let (spent, stop_http) = (cast.clone(), stops.http.clone());
         lifecycle.spawn(TaskKind::CastWatch, async move {
             tokio::select! {
@@ -141,7 +174,7 @@ impl House {
             clock: clock.clone(),
             ids,
             health: health.clone(),
-            settings: rooms::http_settings(config, &public_url, address)?,
+            settings: rooms::http_settings(role, config, &public_url, address)?,
             metrics,
             operators: Operators::new(config.shown.clone(), budgets(config)),
         };
@@ -157,7 +190,7 @@ impl House {
             crate::http::finish_begun(erasing, stop_http).await;
             Ok(())
         });
-        open_surface(&nats, &app, &lifecycle, &stops).await?;
+        open_surface(role, &nats, &app, &lifecycle, &stops).await?;
         let house = Self {
             app,
             address,
@@ -191,10 +224,18 @@ impl House {
 
     /// Where the log is, without its password.
     pub(crate) fn nats_address(&self) -> String {
-        let url = self.nats.expose_secret();
-        let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        format!("{scheme}://{host}")
+        let without_password = |url: &str| {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
+            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            format!("{scheme}://{host}")
+        };
+        let urls: Vec<String> = self
+            .nats
+            .expose_secret()
+            .split(',')
+            .map(without_password)
+            .collect();
+        urls.join(",")
     }
 
     /// A token for the built-in administrator.
@@ -295,12 +336,18 @@ fn budgets(config: &Config) -> Budgets {
 
 /// Lets others look over NATS.
 async fn open_surface(
+    role: HouseRole,
     nats: &SecretString,
     app: &App,
     lifecycle: &Lifecycle,
     stops: &Stops,
 ) -> Result<(), CommandError> {
     let surface = Surface::new(connect_for_readers(nats).await?, app.clone());
+    // Whoever folds tells what happens.
+    if role == HouseRole::Whole {
+        let told = surface.tell(lifecycle, &stops.http).await;
+        told.map_err(CommandError::Unavailable)?;
+    }
     let started = surface.start(lifecycle, &stops.http).await;
     started.map_err(CommandError::Unavailable)
 }

@@ -58,13 +58,14 @@ use projections::{ProjectorHandle, Tables};
 use secrecy::SecretString;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::house::HouseRole;
 use endpoint::Endpoint;
 pub(crate) use health::Health;
 pub(crate) use openapi::openapi;
 pub(crate) use operators::{Budgets, Operators};
 pub(crate) use personas::finish_begun;
 pub(crate) use problem::Problem;
-pub(crate) use runner::{TICK_TIME_LIMIT, let_act};
+pub(crate) use runner::{TICK_TIME_LIMIT, hold_back, let_act};
 
 /// What the handlers share: the rooms' handles, and how this house is set up.
 #[derive(Debug, Clone)]
@@ -100,6 +101,8 @@ pub(crate) struct App {
 pub(crate) struct HttpSettings {
     /// Turns `/diag` off.
     pub(crate) production: bool,
+    /// What of a house runs in this process.
+    pub(crate) role: HouseRole,
     /// What external runners prove themselves with; without one there are none.
     pub(crate) service_key: Option<SecretString>,
     /// Whom data keys are wrapped for; without one none are handed out.

@@ -20,6 +20,7 @@ mod logging;
 mod nats_child;
 mod otlp;
 mod output;
+mod probes;
 mod progress;
 mod report;
 mod run_file;

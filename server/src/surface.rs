@@ -27,7 +27,11 @@ mod redact;
 mod refusal;
 mod service;
 
+use std::sync::Arc;
+
 use async_nats::Client;
+use events::EventLog;
+use projections::ProjectorHandle;
 use tokio_util::sync::CancellationToken;
 
 use alarms::Alarms;
@@ -57,16 +61,39 @@ impl Surface {
         }
     }
 
-    /// Subscribes, and lets every part run until the house stops.
+    /// Tells what happens until the house stops, while this process folds.
     ///
     /// # Errors
-    /// What NATS said to a subscription, or the log to the question how far it is.
+    /// What the log said to the question how far it is.
+    pub(crate) async fn tell(&self, lifecycle: &Lifecycle, stop: &CancellationToken) -> Result<(), String> {
+        let (log, projector) = (self.app.log.clone(), self.app.projector.clone());
+        tell(self.client.clone(), log, projector, lifecycle, stop).await
+    }
+
+    /// Subscribes, answers and looks out until the house stops.
+    ///
+    /// # Errors
+    /// What NATS said to a subscription.
     pub(crate) async fn start(self, lifecycle: &Lifecycle, stop: &CancellationToken) -> Result<(), String> {
         let service = Service::subscribe(&self).await?;
-        let feed = feed::Feed::open(&self).await?;
         lifecycle.spawn(TaskKind::Queries, service.run(stop.clone()));
-        lifecycle.spawn(TaskKind::LiveFeed, feed.run(stop.clone()));
         lifecycle.spawn(TaskKind::Alarms, alarms::watch(self, stop.clone()));
         Ok(())
     }
+}
+
+/// The live feed alone: tells what happens until `stop`, while this process folds.
+///
+/// # Errors
+/// What the log said to the question how far it is.
+pub(crate) async fn tell(
+    client: Client,
+    log: Arc<dyn EventLog>,
+    projector: ProjectorHandle,
+    lifecycle: &Lifecycle,
+    stop: &CancellationToken,
+) -> Result<(), String> {
+    let feed = feed::Feed::open(client, log, projector).await?;
+    lifecycle.spawn(TaskKind::LiveFeed, feed.run(stop.clone()));
+    Ok(())
 }

@@ -21,6 +21,9 @@ use crate::run_file::FolderLock;
 pub(crate) struct BackupArgs {
     /// The folder to make
     to: PathBuf,
+    /// Leave out accounts that are in Postgres: they are backed up there
+    #[arg(long)]
+    without_accounts: bool,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -50,7 +53,10 @@ pub(crate) async fn run_backup(
     out: &mut Out,
 ) -> Result<(), CommandError> {
     refuse_other_servers(config)?;
-    if !config.identity_file().exists() {
+    refuse_accounts_elsewhere(args, config)?;
+    let is_there =
+        config.identity_file().exists() || (config.database.is_some() && config.nats_dir().exists());
+    if !is_there {
         return Err(CommandError::NotFound(format!(
             "there is nothing in {} yet; name a folder with --data",
             config.data.display()
@@ -98,6 +104,18 @@ pub(crate) fn run_restore(
     print("restored", &config.data, &restored, took, out)
 }
 
+/// A copy without the accounts must not look like a whole one.
+fn refuse_accounts_elsewhere(args: &BackupArgs, config: &Config) -> Result<(), CommandError> {
+    if config.database.is_none() || args.without_accounts {
+        return Ok(());
+    }
+    Err(CommandError::Usage(format!(
+        "accounts are in {}: back them up there (`pg_dump --schema=dramatis_identity`), then copy the rest with \
+         --without-accounts",
+        config.tables_place()
+    )))
+}
+
 /// Of what is elsewhere a copy of the data folder would hold nothing.
 fn refuse_other_servers(config: &Config) -> Result<(), CommandError> {
     if config.nats.is_none() {
@@ -105,7 +123,7 @@ fn refuse_other_servers(config: &Config) -> Result<(), CommandError> {
     }
     Err(CommandError::Usage(
         "the log is on a NATS server of its own: back it up there (`nats stream backup DRAMATIS FOLDER`), together with \
-         identity.sqlite and the key-encryption key; tables can be made again"
+         the accounts (identity.sqlite, or `pg_dump --schema=dramatis_identity`) and the key-encryption key; tables can be made again"
             .to_owned(),
     ))
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use events::{Clock as _, EventLog as _, SystemClock, SystemIds};
+use identity::AccountKind;
 use jiff::Timestamp;
 use jiff::civil::date;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use crate::config::{Config, DEVELOPMENT_SERVICE_KEY, weaknesses};
 use crate::exit::CommandError;
-use crate::house::{open_log, open_tables};
+use crate::house::{accounts_place, open_identity, open_log, open_tables};
 use crate::keys::key_ring;
 use crate::nats_child::{find_program, version_of};
 use crate::output::{Format, Out};
@@ -79,6 +80,7 @@ pub(crate) async fn run(config: &Config, clock: Arc<SystemClock>, out: &mut Out)
         key_file(config),
         nats_program(config).await,
         log(config, running.as_ref()).await,
+        accounts(config, &clock).await,
         tables(config).await,
         time(clock.now()),
         persona_catalog(),
@@ -198,6 +200,47 @@ fn key_file(config: &Config) -> Check {
             [] => Check::bad(what, "none", "restore the file from your backup"),
         },
         Err(error) => Check::bad(what, error.to_string(), "restore the file from your backup"),
+    }
+}
+
+/// Accounts in Postgres; those in a file are looked at with the key that opens them.
+async fn accounts(config: &Config, clock: &Arc<SystemClock>) -> Check {
+    let what = "accounts";
+    if config.database.is_none() {
+        return Check::good(
+            what,
+            format!("in {}, for one process", config.identity_file().display()),
+        );
+    }
+    if let Err(error) = accounts_place(config) {
+        return Check::bad(
+            what,
+            error.to_string(),
+            "stop the server and run `dramatis accounts move`",
+        );
+    }
+    if config.kek.is_none() && config.kek_file.is_none() && key_files(config).is_empty() {
+        return Check::good(
+            what,
+            format!("none yet in {}; made at the first start", config.tables_place()),
+        );
+    }
+    match open_identity(config, "", clock.clone(), Arc::new(SystemIds)).await {
+        Ok(identity) => {
+            let counted = identity
+                .count_accounts(&[AccountKind::Human, AccountKind::Persona])
+                .await;
+            identity.close().await;
+            match counted {
+                Ok(counted) => Check::good(what, format!("{counted} in {}", config.tables_place())),
+                Err(error) => Check::bad(what, error.to_string(), "is the database there?"),
+            }
+        }
+        Err(error) => Check::bad(
+            what,
+            error.to_string(),
+            "is the database there, and the key-encryption key the one its accounts are sealed with?",
+        ),
     }
 }
 

@@ -268,7 +268,7 @@ fn print_tried(tried: &Tried, out: &mut Out) -> Result<(), CommandError> {
 }
 
 async fn accounts(config: &Config, clock: Arc<SystemClock>) -> Result<Identity, CommandError> {
-    if !config.identity_file().exists() {
+    if !config.has_accounts() {
         return Err(CommandError::NotFound(format!(
             "there are no accounts in {} yet; start with `dramatis up`, or name a folder with --data",
             config.data.display()

@@ -76,7 +76,7 @@ pub(crate) async fn run(
     clock: Arc<SystemClock>,
     out: &mut Out,
 ) -> Result<(), CommandError> {
-    if !config.identity_file().exists() {
+    if !config.has_accounts() {
         return Err(CommandError::NotFound(format!(
             "there are no accounts in {} yet; start with `dramatis up`, or name a folder with --data",
             config.data.display()

@@ -120,22 +120,35 @@ impl Layers {
         Ok(Self(figment))
     }
 
-    /// Reads and checks every key.
+    /// Reads and checks every key, for a command that opens accounts or one that does not.
     ///
     /// # Errors
     /// [`CommandError::Usage`] naming each key that is unknown, mistyped or refused in production, and its source.
-    pub(crate) fn read(&self) -> Result<Config, CommandError> {
+    pub(crate) fn read_for(&self, opens_accounts: bool) -> Result<Config, CommandError> {
         self.refuse_passwords_on_the_command_line()?;
-        let config: Config = self.0.extract().map_err(|errors| {
-            let lines: Vec<String> = errors.into_iter().map(|error| describe(&error)).collect();
-            CommandError::Usage(format!("configuration: {}", lines.join("; ")))
-        })?;
-        let faults = config.faults();
+        let config = self.extract()?;
+        let faults = config.faults(opens_accounts);
         if faults.is_empty() {
             Ok(config)
         } else {
             Err(CommandError::Usage(faults.join("\n")))
         }
+    }
+
+    /// As [`Layers::read_for`], for a command that opens accounts.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(test)]
+    pub(crate) fn read(&self) -> Result<Config, CommandError> {
+        self.read_for(true)
+    }
+
+    fn extract(&self) -> Result<Config, CommandError> {
+        self.0.extract().map_err(|errors| {
+            let lines: Vec<String> = errors.into_iter().map(|error| describe(&error)).collect();
+            CommandError::Usage(format!("configuration: {}", lines.join("; ")))
+        })
     }
 
     /// Whoever is on the machine can read the arguments of every process.
@@ -164,9 +177,9 @@ impl Layers {
     /// Every key with its value and source.
     ///
     /// # Errors
-    /// As [`Layers::read`].
+    /// As [`Layers::read_for`].
     pub(crate) fn settings(&self) -> Result<Vec<Setting>, CommandError> {
-        let config = self.read()?;
+        let config = self.extract()?;
         let values =
             serde_json::to_value(&config).map_err(|error| CommandError::Failed(error.to_string()))?;
         let Some(values) = values.as_object() else {

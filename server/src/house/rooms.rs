@@ -14,16 +14,17 @@ use events::{
 use gateway::field_crypto::FieldForm;
 use gateway::{GatewaySettings, MountsSettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
 use identity::{
-    AccountKind, Identity, IdentitySettings, KeySetSource, PasswordCost, Registration, Role, Tier,
-    TrustedIssuer,
+    AccountKind, Database, Identity, IdentityError, IdentitySettings, KeySetSource, PasswordCost,
+    Registration, Role, Tier, TrustedIssuer,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use projections::Tables;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use super::brains;
-use super::{ADMIN_EMAIL, READ_YOUR_WRITES, Stops, failed};
+use super::{ADMIN_EMAIL, HouseRole, READ_YOUR_WRITES, failed};
 use crate::config::{Config, FieldEncryptionKey, PolicyModeKey, RecordCallsKey};
 use crate::exit::CommandError;
 use crate::http::HttpSettings;
@@ -40,21 +41,24 @@ const TICK_KEPT_FOR: Duration = Duration::from_secs(30);
 /// How long nats-server's monitoring page may take.
 const MONITOR_WITHIN: Duration = Duration::from_secs(5);
 
-/// Takes the address before anything else is opened, so that a taken one costs nothing.
-pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {
+/// Takes the address before anything else is opened, so that a taken one costs nothing. `option` is where it was named.
+///
+/// # Errors
+/// [`CommandError::Unavailable`] when it cannot be had.
+pub(crate) async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, CommandError> {
     TcpListener::bind(address).await.map_err(|error| {
         CommandError::Unavailable(match error.kind() {
             std::io::ErrorKind::AddrInUse => {
-                format!("{address} is in use; stop the program that listens there, or choose another with --listen")
+                format!("{address} is in use; stop the program that listens there, or choose another with {option}")
             }
-            _ => format!("cannot listen on {address}: {error}; choose another address with --listen"),
+            _ => format!("cannot listen on {address}: {error}; choose another address with {option}"),
         })
     })
 }
 
 /// The same listener, whose connections send what is said in pieces piece by piece: a stream would stutter if each had
 /// to wait until the one before it is acknowledged.
-pub(super) fn at_once(listener: TcpListener) -> TapIo<TcpListener, impl FnMut(&mut TcpStream) + Send> {
+pub(crate) fn at_once(listener: TcpListener) -> TapIo<TcpListener, impl FnMut(&mut TcpStream) + Send> {
     listener.tap_io(|connection| {
         // A connection that is gone already is found to be gone soon enough.
         let _ = connection.set_nodelay(true);
@@ -68,16 +72,27 @@ pub(super) async fn connect(
     nats: &SecretString,
     options: async_nats::ConnectOptions,
 ) -> Result<async_nats::Client, CommandError> {
-    let address: async_nats::ServerAddr = nats
+    // Of a cluster any server will do, so that a start does not depend on one of them.
+    let addresses: Result<Vec<async_nats::ServerAddr>, _> = nats
         .expose_secret()
-        .parse()
-        .map_err(|_| CommandError::Usage("--nats is not an address like nats://127.0.0.1:4222".to_owned()))?;
+        .split(',')
+        .map(|address| address.trim().parse())
+        .collect();
+    let addresses = addresses.map_err(|_| {
+        CommandError::Usage(
+            "--nats is not an address like nats://127.0.0.1:4222, or several with commas between them"
+                .to_owned(),
+        )
+    })?;
     let mut options = options;
     // The client does not take credentials from the address by itself.
-    if let (Some(user), Some(password)) = (address.username(), address.password()) {
-        options = options.user_and_password(user.to_owned(), password.to_owned());
+    let credentials = |address: &async_nats::ServerAddr| {
+        Some((address.username()?.to_owned(), address.password()?.to_owned()))
+    };
+    if let Some((user, password)) = addresses.iter().find_map(credentials) {
+        options = options.user_and_password(user, password);
     }
-    options.connect(address).await.map_err(|error| {
+    options.connect(addresses).await.map_err(|error| {
         CommandError::Unavailable(format!(
             "cannot connect to NATS: {error}; is the server there, and --nats right?"
         ))
@@ -158,10 +173,32 @@ pub(crate) async fn open_tables(config: &Config) -> Result<Tables, CommandError>
     }
 }
 
+/// Where the accounts are: beside the tables when these are in Postgres.
+///
+/// # Errors
+/// [`CommandError::Usage`] while there are accounts in the data folder that nobody moved: a database without them would
+/// look as if they were gone.
+pub(crate) fn accounts_place(config: &Config) -> Result<Database, CommandError> {
+    let file = config.identity_file();
+    let Some(url) = &config.database else {
+        return Ok(file.into());
+    };
+    if file.exists() {
+        return Err(CommandError::Usage(format!(
+            "there are accounts in {}, but `database` says that accounts are in {}: move them with `dramatis accounts \
+             move`, or move the file away",
+            file.display(),
+            config.tables_place()
+        )));
+    }
+    Ok(Database::Postgres(url.clone()))
+}
+
 /// Opens the accounts and makes sure that the built-in administrator is there.
 ///
 /// # Errors
-/// [`CommandError::Usage`] for an unusable key file, [`CommandError::Failed`] for an unusable database.
+/// [`CommandError::Usage`] for an unusable key file and for accounts that are in two places,
+/// [`CommandError::Unavailable`] when Postgres does not answer, [`CommandError::Failed`] for an unusable database.
 pub(crate) async fn open_identity(
     config: &Config,
     public_url: &str,
@@ -169,7 +206,7 @@ pub(crate) async fn open_identity(
     ids: Arc<dyn Ids>,
 ) -> Result<Identity, CommandError> {
     let settings = IdentitySettings {
-        database: config.identity_file().into(),
+        database: accounts_place(config)?,
         keks: key_ring(config, &*ids)?,
         issuer: config.issuer.clone(),
         audiences: vec!["mana".to_owned(), format!("{public_url}/mcp")],
@@ -178,7 +215,7 @@ pub(crate) async fn open_identity(
     };
     let identity = Identity::open(settings, clock, ids.clone())
         .await
-        .map_err(failed)?;
+        .map_err(|error| unopened(config, &error))?;
     if identity
         .account_by_email(ADMIN_EMAIL)
         .await
@@ -196,9 +233,24 @@ pub(crate) async fn open_identity(
             tier: Tier::Free,
             time_zone: None,
         };
-        identity.register(administrator).await.map_err(failed)?;
+        match identity.register(administrator).await {
+            // Another process on the same accounts was quicker.
+            Ok(_) | Err(IdentityError::EmailTaken) => {}
+            Err(error) => return Err(failed(error)),
+        }
     }
     Ok(identity)
+}
+
+/// What keeps the accounts closed, with its cause: a database that is not there is another matter than a wrong key.
+fn unopened(config: &Config, error: &IdentityError) -> CommandError {
+    match (error, &config.database) {
+        (IdentityError::Database(cause), Some(_)) => {
+            CommandError::Unavailable(format!("accounts at {}: {cause}", config.tables_place()))
+        }
+        (IdentityError::Database(cause), None) => CommandError::Failed(format!("{error}: {cause}")),
+        _ => failed(error),
+    }
 }
 
 /// Trusts the issuers that are configured beside ourselves.
@@ -365,12 +417,14 @@ pub(super) fn gateway_settings(
 
 /// How the HTTP surfaces are set up.
 pub(super) fn http_settings(
+    role: HouseRole,
     config: &Config,
     public_url: &str,
     address: SocketAddr,
 ) -> Result<HttpSettings, CommandError> {
     Ok(HttpSettings {
         production: config.is_production(),
+        role,
         service_key: config.service_key.clone(),
         runner_key: runner_key(config)?,
         public_url: public_url.to_owned(),
@@ -404,10 +458,14 @@ pub(super) fn hosts(config: &Config, address: SocketAddr) -> Vec<String> {
     hosts
 }
 
-pub(super) fn install_metrics(
+/// Begins to count what `/metrics` shows, until `stop`.
+///
+/// # Errors
+/// [`CommandError::Failed`] when somebody counts already.
+pub(crate) fn install_metrics(
     lifecycle: &Lifecycle,
     clock: Arc<SystemClock>,
-    stops: &Stops,
+    stop: &CancellationToken,
 ) -> Result<PrometheusHandle, CommandError> {
     const SECONDS: [f64; 12] = [
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
@@ -416,7 +474,7 @@ pub(super) fn install_metrics(
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
         .map_err(failed)?;
     let handle = builder.install_recorder().map_err(failed)?;
-    let (upkeep, stop) = (handle.clone(), stops.http.clone());
+    let (upkeep, stop) = (handle.clone(), stop.clone());
     lifecycle.spawn(TaskKind::MetricsUpkeep, async move {
         while !stop.is_cancelled() {
             upkeep.run_upkeep();

@@ -16,6 +16,7 @@ use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
 use super::operators::Operator;
 use super::problem::Problem;
+use crate::house::HouseRole;
 
 /// How long a request to let them act may take. Each tick has its own deadline; this is for a whole cast.
 pub(crate) const TICK_TIME_LIMIT: Duration = Duration::from_hours(3);
@@ -32,9 +33,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .refuses(&[404, 503])
             .time_limit(TICK_TIME_LIMIT),
         Endpoint::post(&["/api/v1/admin/runner/pause"], pause)
-            .about(Access::Admin, "Holds scheduled ticks back"),
+            .about(Access::Admin, "Holds scheduled ticks back")
+            .refuses(&[409]),
         Endpoint::post(&["/api/v1/admin/runner/resume"], resume)
-            .about(Access::Admin, "Lets scheduled ticks go on"),
+            .about(Access::Admin, "Lets scheduled ticks go on")
+            .refuses(&[409]),
         Endpoint::get(&["/api/v1/admin/runner"], observe)
             .about(Access::Admin, "Who acts, who waits, who is due when"),
         Endpoint::get(&["/api/v1/admin/report"], report)
@@ -62,14 +65,29 @@ async fn tick(
     let_act(&app, body).await
 }
 
-async fn pause(_: Operator, State(app): State<App>) -> Json<Value> {
-    app.cast.pause().await;
-    Json(json!({ "ok": true, "paused": true }))
+async fn pause(_: Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
+    hold_back(&app, true).await
 }
 
-async fn resume(_: Operator, State(app): State<App>) -> Json<Value> {
-    app.cast.resume().await;
-    Json(json!({ "ok": true, "paused": false }))
+async fn resume(_: Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
+    hold_back(&app, false).await
+}
+
+/// Holds scheduled ticks back, or lets them go on, where they are lived by this process.
+pub(crate) async fn hold_back(app: &App, is_paused: bool) -> Result<Json<Value>, Problem> {
+    if app.settings.role == HouseRole::Gateway {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "RUNNER_ELSEWHERE",
+            "what is due is lived by runners of their own (`dramatis runner`): stop or start those",
+        ));
+    }
+    if is_paused {
+        app.cast.pause().await;
+    } else {
+        app.cast.resume().await;
+    }
+    Ok(Json(json!({ "ok": true, "paused": is_paused })))
 }
 
 async fn observe(_: Operator, State(app): State<App>) -> Json<Value> {

@@ -127,6 +127,7 @@ impl TestHouse {
             ids,
             health: Health::new(),
             settings: HttpSettings {
+                role: crate::house::HouseRole::Whole,
                 production,
                 service_key: Some(SecretString::from(SERVICE_KEY)),
                 runner_key: Some(Arc::new(grants::runner_key())),

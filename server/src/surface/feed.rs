@@ -4,10 +4,11 @@
 //! asks `feed.since` for them. Whoever folds tells; a house that stands by does not, or everything would be said twice.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use events::{CommitStream, Delivery, RecordedCommit, STREAM_NAME, StreamSeq};
+use events::{CommitStream, Delivery, EventLog, RecordedCommit, STREAM_NAME, StreamSeq};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use metrics::counter;
@@ -17,9 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::Surface;
 use super::redact::redacted;
-use crate::http::App;
 
 /// How long the tables are waited for at a time; the feed waits again unless the fold has halted.
 const TABLES_WITHIN: Duration = Duration::from_secs(5);
@@ -75,7 +74,7 @@ pub(super) fn seen_by_others(recorded: &RecordedCommit, previous_seq: Option<u64
 /// See the module.
 pub(super) struct Feed {
     client: async_nats::Client,
-    app: App,
+    projector: ProjectorHandle,
     /// Where it began.
     at: StreamSeq,
     commits: CommitStream,
@@ -88,14 +87,17 @@ impl Feed {
     ///
     /// # Errors
     /// What the log said.
-    pub(super) async fn open(surface: &Surface) -> Result<Self, String> {
-        let app = surface.app.clone();
-        let state = app.log.state().await.map_err(|error| error.to_string())?;
-        let commits = app.log.follow(state.last_seq).await;
+    pub(super) async fn open(
+        client: async_nats::Client,
+        log: Arc<dyn EventLog>,
+        projector: ProjectorHandle,
+    ) -> Result<Self, String> {
+        let state = log.state().await.map_err(|error| error.to_string())?;
+        let commits = log.follow(state.last_seq).await;
         Ok(Self {
-            client: surface.client.clone(),
+            client,
+            projector,
             commits: commits.map_err(|error| error.to_string())?,
-            app,
             at: state.last_seq,
             previous: None,
             last_of: HashMap::new(),
@@ -131,7 +133,7 @@ impl Feed {
         let Some(live) = recorded.commit.subject.live() else {
             return;
         };
-        if !is_told_here(&self.app.projector, recorded.seq).await {
+        if !is_told_here(&self.projector, recorded.seq).await {
             return;
         }
         let Some(message) = seen_by_others(recorded, self.previous) else {

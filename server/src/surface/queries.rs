@@ -15,7 +15,7 @@ use super::feed::{FeedMessage, seen_by_others};
 use super::parameters::{AboutPersona, ActionsOf, Nothing, Page, Since, WhoTicks, limit, read};
 use super::refusal::Refusal;
 use super::{Surface, parameters};
-use crate::http::{App, let_act};
+use crate::http::{App, hold_back, let_act};
 
 /// Messages of the log that one answer looks at, whoever they are about.
 const LOOKED_AT_MAX: u32 = 2_000;
@@ -244,11 +244,7 @@ pub(super) async fn answer(
         "runner.pause" | "runner.resume" => {
             read::<Nothing>(question)?;
             let paused = endpoint.name == "runner.pause";
-            if paused {
-                app.cast.pause().await;
-            } else {
-                app.cast.resume().await;
-            }
+            hold_back(app, paused).await?;
             written(RunnerState {
                 ok: true,
                 paused,

@@ -62,10 +62,15 @@ impl Up {
 
     /// As [`Up::start`] with settings in the environment.
     pub(crate) fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_as("up", data, settings)
+    }
+
+    /// As [`Up::start_with`], of the role that command runs.
+    pub(crate) fn start_as(role: &str, data: &Path, settings: &[(&str, &str)]) -> Self {
         fs::create_dir_all(data).expect("a data folder");
         let log = fs::File::create(data.with_extension("log")).expect("a log file");
         let child = dramatis(data)
-            .args(["up", "--listen", "127.0.0.1:0"])
+            .args([role, "--listen", "127.0.0.1:0"])
             .env("RUNNER_PAUSED", "1")
             .envs(settings.iter().copied())
             .stdout(log.try_clone().expect("a handle"))

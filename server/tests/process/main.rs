@@ -23,6 +23,7 @@ mod postgres;
 mod rebuilds;
 mod refusals;
 mod runners;
+mod roles;
 mod secrets;
 mod seed_and_cleanup;
 mod snippets;

@@ -50,6 +50,11 @@ async fn of_two_houses_one_folds_and_the_other_answers_for_it_and_takes_over_wit
         ("DRAMATIS_NATS", url.as_str()),
         ("DRAMATIS_NATS_MONITOR", &monitor),
         ("DRAMATIS_DATABASE", &database),
+        // They open the same accounts.
+        (
+            "DRAMATIS_KEK",
+            "shared:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+        ),
     ];
     let dir = tempfile::tempdir().unwrap();
     let houses = [

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use events::{PersonaErased, PersonaId, SpaceId, StreamSeq, Subject, UserId};
+use events::{Clock as _, PersonaErased, PersonaId, SpaceId, StreamSeq, Subject, UserId};
 use identity::{AccountKind, IdentityError};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 pub(crate) use finish::finish_begun;
 
 use super::{persona_id, unknown_persona};
+use crate::house::HouseRole;
 use crate::http::App;
 use crate::http::caller::Admin;
 use crate::http::persona_log::{Draft, History, write};
@@ -31,6 +32,10 @@ use crate::http::problem::Problem;
 
 /// How long the persona's calls under way may take to end. A write waits five seconds for the tables at most.
 const CALLS_END: Duration = Duration::from_secs(10);
+
+/// How long a call may go on that another process let in before it saw that the account is shut out: that sees it within
+/// two seconds, and a write waits five for the tables.
+const CALLS_ELSEWHERE_END: Duration = Duration::from_secs(8);
 
 /// Two erasures at once would only wait for each other's rewriting of the files.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -81,7 +86,11 @@ async fn shut_out(app: &App, user: &UserId) -> Result<(), Problem> {
         tracing::warn!(user.id = %user, calls = still.0, "an erasure waits for calls that do not end");
         let detail = "the persona is shut out, but calls of it are still under way; try again to finish";
         Problem::unavailable("CALLS_UNDER_WAY", detail)
-    })
+    })?;
+    if app.settings.role == HouseRole::Gateway {
+        app.clock.sleep(CALLS_ELSEWHERE_END).await;
+    }
+    Ok(())
 }
 
 /// What the log says was erased.

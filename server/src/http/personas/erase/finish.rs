@@ -11,7 +11,8 @@ use crate::http::App;
 /// How often is looked. Between looks whoever asks again finishes sooner.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// At the start and then now and then: finishes every erasure that has begun, until `stop`.
+/// At the start and then now and then: finishes every erasure that has begun, and the rewriting of files that is due,
+/// until `stop`.
 ///
 /// A persona that is half erased is in no list any more, so nobody would think of asking again.
 pub(crate) async fn finish_begun(app: App, stop: CancellationToken) {
@@ -29,6 +30,14 @@ pub(crate) async fn finish_begun(app: App, stop: CancellationToken) {
 }
 
 async fn finish_all(app: &App) {
+    // Of an account that is deleted bytes may be left, where somebody was in the way of rewriting.
+    if let Err(error) = app.identity.rewrite_if_due().await {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(
+            error,
+            "what is left of a deleted account cannot be written over yet"
+        );
+    }
     let begun = match app.identity.suspended().await {
         Ok(begun) => begun,
         Err(error) => {
