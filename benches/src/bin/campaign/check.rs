@@ -51,6 +51,7 @@ pub(crate) fn faults(pages: &Pages, log: &LogView, tables: &TableView) -> Vec<St
         "a message id twice in the log",
         log.message_ids.iter().filter(|id| !seen.insert(id.as_str())),
     );
+    faults.named("begun more than once", more_than_once(&log.ticks));
     faults.named("a tick left open", &log.open_ticks);
     faults.named("odd in the log", &log.oddities);
     faults.named("refused and should not be", &pages.refusals);
@@ -197,6 +198,7 @@ mod tests {
     #[test]
     fn what_is_left_behind_is_named() {
         let found = after(|pages, log, tables| {
+            log.ticks = counts(&["anna-1", "anna-1", "anna-2"]);
             log.open_ticks.insert("t1".to_owned());
             pages.refusals.push("409".to_owned());
             (tables.parked, tables.pending_in_ended_ticks, tables.checkpoint) = (1, 2, 1);
@@ -204,6 +206,7 @@ mod tests {
         assert_eq!(
             found,
             [
+                "1 begun more than once: anna-1",
                 "1 a tick left open: t1",
                 "1 refused and should not be: 409",
                 "1 commits parked",

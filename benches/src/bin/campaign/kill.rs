@@ -105,6 +105,7 @@ impl Trial {
             people,
             ledger: Ledger::open(plan.ledger.as_deref())?,
             prefix: format!("trial-{}", plan.seed),
+            tickers: 2,
         };
         Ok(Self {
             site,

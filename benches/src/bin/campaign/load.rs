@@ -21,8 +21,6 @@ pub(crate) use runner::{Batch, acknowledge_one};
 
 /// Writers that report for an external runner.
 const RUNNERS: u32 = 3;
-/// Writers that let personas act.
-const TICKERS: u32 = 2;
 /// People with a client of their own.
 pub(crate) const PEOPLE: usize = 3;
 /// How long one request may go without an answer.
@@ -43,6 +41,8 @@ pub(crate) struct Town {
     pub(crate) ledger: Ledger,
     /// What names of this trial begin with.
     pub(crate) prefix: String,
+    /// Writers that let personas act.
+    pub(crate) tickers: usize,
 }
 
 /// Writers at work.
@@ -98,7 +98,7 @@ impl Load {
         for number in 0..town.people.len() {
             writers.spawn(people::work(writer("p", 100 + number), number));
         }
-        for number in 0..TICKERS as usize {
+        for number in 0..town.tickers {
             writers.spawn(let_act(writer("t", 200 + number)));
         }
         Self { writers, enough }

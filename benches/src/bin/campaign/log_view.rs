@@ -30,6 +30,8 @@ pub(crate) struct LogView {
     pub(crate) records: Counts,
     /// Titles of habits, which are stored in the clear.
     pub(crate) titles: Counts,
+    /// Ticks begun, by whose and which they are.
+    pub(crate) ticks: Counts,
     /// Ticks begun and not ended.
     pub(crate) open_ticks: BTreeSet<String>,
     /// Ticks found unfinished after a crash.
@@ -124,7 +126,13 @@ impl LogView {
                     count(&mut self.titles, title.to_owned());
                 }
             }
-            "TickStarted" => drop(self.open_ticks.insert(text("tick_id"))),
+            "TickStarted" => {
+                count(
+                    &mut self.ticks,
+                    tick_of(&text("persona_id"), data["number"].as_u64()),
+                );
+                self.open_ticks.insert(text("tick_id"));
+            }
             "TickFinished" => drop(self.open_ticks.remove(&text("tick_id"))),
             "TickInterrupted" => {
                 self.interrupted_ticks += 1;
@@ -140,6 +148,11 @@ fn makes_a_record(tool: &str) -> bool {
     matches!(tool.split_once('.'), Some((_, "create" | "add")))
 }
 
+/// How [`LogView::ticks`] names the persona's tick of that number.
+pub(crate) fn tick_of(persona: &str, number: Option<u64>) -> String {
+    format!("{persona}-{}", number.unwrap_or_default())
+}
+
 fn count(counts: &mut Counts, id: String) {
     *counts.entry(id).or_default() += 1;
 }
@@ -153,7 +166,7 @@ mod tests {
     fn a_stored_message_is_counted_by_the_ids_in_it() {
         let mut view = LogView::default();
         let body = json!({"events": [
-            {"type": "TickStarted", "v": 1, "data": {"tick_id": "t1"}},
+            {"type": "TickStarted", "v": 1, "data": {"tick_id": "t1", "persona_id": "anna", "number": 1}},
             {"type": "TickStarted", "v": 1, "data": {"tick_id": "t2"}},
             {"type": "ToolCalled", "v": 1, "data": {"tick_id": "t1", "call_id": "c1"}},
             {"type": "ToolCalled", "v": 1, "data": {"tick_id": "t2", "call_id": "c1"}},
@@ -161,6 +174,7 @@ mod tests {
         ]});
         view.take(1, "m1".to_owned(), body.to_string().as_bytes());
         assert_eq!(view.calls, Counts::from([("c1".to_owned(), 2)]));
+        assert_eq!(view.ticks.get(&tick_of("anna", Some(1))), Some(&1));
         assert_eq!(view.open_ticks, BTreeSet::from(["t2".to_owned()]));
         assert_eq!((view.last_seq, view.events, view.interrupted_ticks), (1, 5, 1));
         assert!(view.oddities.is_empty());

@@ -3,6 +3,7 @@
 //! Every random choice follows from one seed, which is printed; a trial that failed keeps its folder.
 
 mod check;
+mod cluster;
 mod converge;
 mod faults;
 mod fuzz;
@@ -11,6 +12,7 @@ mod ledger;
 mod load;
 mod log_view;
 mod malformed;
+mod read_back;
 mod report;
 mod runners;
 mod strangers;
@@ -39,6 +41,9 @@ struct Cli {
 enum Campaign {
     /// Kill the process and its nats-server at random moments under load; nothing acknowledged may be lost or doubled
     Kill(KillArgs),
+    /// Kill one process after the other of a cluster of ten under load; the others go on, and nothing acknowledged may be
+    /// lost or doubled
+    Cluster(ClusterArgs),
     /// Let three clients work offline, with clocks that are off; all must come to one state, the same after a rebuild
     Converge(ConvergeArgs),
     /// Live virtual weeks against an app that breaks and one that does not; what broke must be reported, and nothing else
@@ -65,6 +70,25 @@ struct TrialArgs {
     /// Attempts of `strangers`; how often `tokens` sends each token
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rounds: u64,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ClusterArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// Kills; with 4 one process of each kind goes, with 10 each process once, and on from there
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// The configuration of the three nats-servers
+    #[arg(long, value_name = "FILE", default_value = "deploy/nats/three.conf")]
+    nats_config: PathBuf,
     /// What all random choices follow from [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
@@ -216,6 +240,7 @@ fn main() -> anyhow::Result<ExitCode> {
         .build()?;
     match Cli::parse().campaign {
         Campaign::Kill(args) => runtime.block_on(kill_campaign(args)),
+        Campaign::Cluster(args) => runtime.block_on(cluster_campaign(args)),
         Campaign::Converge(args) => {
             let seed = args.seed.unwrap_or_else(chosen_seed);
             let trial = runtime.block_on(converge::run(&args.program, args.rounds, seed))?;
@@ -300,6 +325,26 @@ async fn kill_campaign(args: KillArgs) -> anyhow::Result<ExitCode> {
     };
     let report = tokio::select! {
         report = kill::run(&plan) => report?,
+        // What was running is ended as the trial is dropped; its folder goes with it.
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+    };
+    report.print(args.json)?;
+    Ok(if report.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn cluster_campaign(args: ClusterArgs) -> anyhow::Result<ExitCode> {
+    let plan = cluster::Plan {
+        program: args.program,
+        rounds: args.rounds,
+        nats_config: args.nats_config,
+        seed: args.seed.unwrap_or_else(chosen_seed),
+    };
+    let report = tokio::select! {
+        report = cluster::run(&plan) => report?,
         // What was running is ended as the trial is dropped; its folder goes with it.
         _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
     };

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::jetstream::stream::Stream;
-use benches::mcp::open;
 use events::Clock as _;
-use rmcp::model::CallToolRequestParams;
-use serde_json::{Value, json};
 
 use super::{Plan, Trial};
 use crate::check;
 use crate::log_view::LogView;
+use crate::read_back;
 use crate::table_view::TableView;
 
 /// How long ticks may go on, or wait to be found unfinished, once nobody asks for more.
@@ -20,8 +18,6 @@ const TICKS_END_WITHIN: Duration = Duration::from_secs(30);
 const TABLES_WITHIN: Duration = Duration::from_secs(10);
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
-/// Tasks one list holds at most.
-const LIST_MAX: usize = 500;
 
 impl Trial {
     /// Judges what is there after a round.
@@ -53,7 +49,7 @@ impl Trial {
         let file = self.site.data().join("dramatis.sqlite");
         loop {
             self.log.read_on(stream).await?;
-            let tables = TableView::read(&file).await?;
+            let tables = TableView::of_file(&file).await?;
             let waited = self.clock.monotonic().saturating_sub(began);
             let is_level = tables.checkpoint == self.log.last_seq;
             let is_over = self.log.open_ticks.is_empty() || waited > TICKS_END_WITHIN;
@@ -98,8 +94,9 @@ impl Trial {
     /// Judges what only the whole trial shows.
     pub(super) async fn judge_the_whole(&mut self, plan: &Plan) {
         self.judge(0, true).await;
-        if let Err(error) = self.read_back().await {
-            self.fault(0, format!("people cannot read back: {error:#}"));
+        match read_back::faults(&self.town).await {
+            Ok(faults) => faults.into_iter().for_each(|fault| self.fault(0, fault)),
+            Err(error) => self.fault(0, format!("people cannot read back: {error:#}")),
         }
         let p99_ms = self.report.ready.percentile_ms(0.99);
         if p99_ms > plan.ready_within.as_secs_f64() * 1_000.0 {
@@ -116,42 +113,5 @@ impl Trial {
             let text = format!("nothing was acknowledged of {unused:?}, so nothing was tried");
             self.fault(0, text);
         }
-    }
-
-    /// People see their own tasks in the clear, under the ids that were acknowledged.
-    async fn read_back(&mut self) -> anyhow::Result<()> {
-        for token in self.town.people.clone() {
-            let session = open(&format!("{}/mcp", self.site.api()), Some(token)).await?;
-            let Value::Object(arguments) = json!({ "includeCompleted": true, "limit": LIST_MAX }) else {
-                continue;
-            };
-            let list = CallToolRequestParams::new("todo.list").with_arguments(arguments);
-            let listed = session
-                .call_tool(list)
-                .await?
-                .structured_content
-                .unwrap_or_default();
-            session.cancel().await?;
-            let tasks = listed["tasks"].as_array().context("a list of tasks")?;
-            let strange: Vec<String> = {
-                let pages = self.town.ledger.pages();
-                let is_known = |task: &&Value| {
-                    let known = task["title"].as_str().and_then(|title| pages.titles.get(title));
-                    known.is_some_and(|id| id.as_deref().is_none_or(|id| task["id"] == id))
-                };
-                tasks
-                    .iter()
-                    .filter(|task| !is_known(task))
-                    .map(Value::to_string)
-                    .collect()
-            };
-            if let Some(one) = strange.first() {
-                self.fault(
-                    0,
-                    format!("{} tasks nobody made so, such as {one}", strange.len()),
-                );
-            }
-        }
-        Ok(())
     }
 }
