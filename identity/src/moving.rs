@@ -67,10 +67,12 @@ pub async fn move_accounts(from: &Path, to: &Database) -> Result<MovedAccounts, 
         if there > 0 {
             return Err(refused("has accounts already; move into an empty one"));
         }
-        // Made by whoever opened it before: no token of theirs is anybody's.
-        sqlx::query("DELETE FROM signing_keys")
-            .execute(&mut *tx)
-            .await?;
+        // What whoever opened it before has left there is nobody's.
+        for table in TABLES.iter().rev() {
+            sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}")))
+                .execute(&mut *tx)
+                .await?;
+        }
         let mut moved = MovedAccounts { accounts: 0, rows: 0 };
         for table in TABLES {
             let rows = copy(source, &mut tx, table).await?;

@@ -7,6 +7,9 @@ use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
+/// Accounts of a test that is about many.
+pub(crate) const PEOPLE: usize = 300;
+
 pub(crate) struct Place {
     pub(crate) dir: TempDir,
 }

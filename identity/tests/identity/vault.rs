@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use identity::{Act, Identity, IdentityError, KeyEncryptionKey, KeyRing, RecoveryWrap, VaultAccess};
 
+use crate::place::PEOPLE;
 use crate::room::{Room, person};
 
 fn old() -> KeyEncryptionKey {
@@ -36,7 +37,6 @@ async fn people(room: &Room, count: usize) -> Vec<identity::Account> {
 
 #[tokio::test]
 async fn keys_are_sealed_anew_while_everybody_reads_and_whoever_is_cut_off_goes_on_where_it_stopped() {
-    const PEOPLE: usize = 300;
     let room = Room::open().await;
     let people = people(&room, PEOPLE).await;
     room.identity.vault_rotate(&people[0].id).await.unwrap();
