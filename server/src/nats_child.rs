@@ -84,6 +84,7 @@ impl NatsChild {
             "nats://{USER}:{}@127.0.0.1:{port}",
             password.expose_secret()
         ));
+        metrics::counter!("nats_child_restarts_total").increment(0);
         let child = spawn(&program, &config_file)?;
         let mut server = Self {
             child,

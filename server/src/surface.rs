@@ -51,6 +51,14 @@ pub(crate) struct Surface {
     alarms: Alarms,
 }
 
+/// A counter that is not there before it counts has no increase when it first does, and its alarm never comes.
+fn start_at_zero() {
+    for outcome in ["ok", "error", "refused"] {
+        metrics::counter!("dramatis_nats_questions_total", "outcome" => outcome).increment(0);
+    }
+    metrics::counter!("dramatis_feed_messages_total").increment(0);
+}
+
 impl Surface {
     /// Over `client`, which nothing else uses.
     pub(crate) fn new(client: Client, app: App) -> Self {
@@ -75,6 +83,7 @@ impl Surface {
     /// # Errors
     /// What NATS said to a subscription.
     pub(crate) async fn start(self, lifecycle: &Lifecycle, stop: &CancellationToken) -> Result<(), String> {
+        start_at_zero();
         let service = Service::subscribe(&self).await?;
         lifecycle.spawn(TaskKind::Queries, service.run(stop.clone()));
         lifecycle.spawn(TaskKind::Alarms, alarms::watch(self, stop.clone()));
