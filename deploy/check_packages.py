@@ -56,6 +56,18 @@ def metrics():
                 fault(f"{where}: {metric} is not among the metrics of docs/operations.md")
 
 
+def alerts():
+    """Every alert has a line in docs/operations.md that says what to do, and every such line an alert."""
+    raised = set(re.findall(r"- alert: (\w+)", (DEPLOY / "prometheus/rules.yml").read_text()))
+    text = (ROOT / "docs/operations.md").read_text().split("\n## Alarms\n", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| `(Dramatis\w+)` \|[^|]+\|([^|]+)\|$", text, re.M)
+    for alert in sorted(raised ^ {name for name, _ in rows}):
+        fault(f"{alert} is in rules.yml or under Alarms in docs/operations.md, and not in the other")
+    for name, what in rows:
+        if len(what.strip()) < 10:
+            fault(f"docs/operations.md: what is to be done about {name}?")
+
+
 def settings():
     """Every DRAMATIS_… that a package sets is a setting, or belongs to the package itself."""
     known = documented("Settings")
@@ -193,7 +205,7 @@ def main():
         else:
             print(nats_of_kubernetes())
         return
-    checks = [metrics, settings, dockerfile, registry]
+    checks = [metrics, alerts, settings, dockerfile, registry]
     if yaml is None:
         print("SKIPPED: PyYAML is not here (Debian's python3-yaml), so compose and Kubernetes files went unread")
     else:
