@@ -135,6 +135,8 @@ event_types! {
     CallEnded v 1;
     /// App data was written through a tool or the sync protocol.
     RecordChanged v 1;
+    /// A space was deleted.
+    SpaceErased v 1;
     /// The app was deployed anew.
     DeployMarked v 1;
 }
@@ -939,6 +941,13 @@ pub struct RecordChanged {
     pub synced: Option<Synced>,
     /// When; of a deletion the time that decides which of several counts.
     pub changed_at: Timestamp,
+}
+
+/// See [`Event::SpaceErased`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceErased {
+    /// The space that is gone, and all its records with it.
+    pub space_id: SpaceId,
 }
 
 /// Which client of the sync protocol sent a change.

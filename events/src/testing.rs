@@ -307,7 +307,7 @@ pub fn samples() -> Vec<Event> {
         }
         .into(),
         RecordChanged {
-            space_id,
+            space_id: space_id.clone(),
             table: "tasks".to_owned(),
             record_id: RecordId::from(uuid::Uuid::from_u128(6)),
             op: RecordOp::Put,
@@ -319,6 +319,7 @@ pub fn samples() -> Vec<Event> {
             changed_at: at,
         }
         .into(),
+        SpaceErased { space_id }.into(),
         DeployMarked {
             name: id::<DeployName>("v1.4.2"),
             note: Some("new reminders".to_owned()),

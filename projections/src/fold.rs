@@ -29,7 +29,7 @@ use crate::working_set::WorkingSet;
 pub(crate) use calls::PENDING;
 
 /// Raised with every change of what a fold makes of an event: a copy that another version began is not gone on with.
-pub(crate) const FOLD_VERSION: u32 = 9;
+pub(crate) const FOLD_VERSION: u32 = 10;
 
 /// Characters of a reason kept with a parked commit.
 const REASON_CHARS_MAX: usize = 500;
@@ -80,7 +80,7 @@ fn note_chain_head(set: &mut WorkingSet, delivery: &Delivery) {
         let events = &recorded.commit.events;
         if events
             .iter()
-            .any(|event| matches!(event, Event::PersonaErased(_)))
+            .any(|event| matches!(event, Event::PersonaErased(_) | Event::SpaceErased(_)))
         {
             return;
         }
@@ -204,6 +204,7 @@ fn fold_event(set: &mut WorkingSet, place: &Place<'_>, event: &Event) -> Result<
         Event::CallStarted(started) => calls::started(set, place, started),
         Event::CallEnded(ended) => calls::ended(set, place, ended),
         Event::RecordChanged(changed) => records::changed(set, place, changed),
+        Event::SpaceErased(erased) => records::erased(set, place, erased),
         Event::DeployMarked(marked) => deploys::marked(set, place, marked),
         // What a model request cost is summed up by its tick; a table of its own comes with the model brains.
         Event::ModelAsked(_) | Event::ModelCalled(_) | Event::DiaryWritten(_) | Event::Unknown(_) => Ok(()),

@@ -73,7 +73,8 @@ pub use queries::{
     HeatmapCell, InvalidCursor, ModuleDay, ModuleFeedback, ModuleScore, ModuleScores, ModuleStars,
     OutcomeCount, PAGE_MAX, Page, PageRequest, ParkedRow, PersonaDay, PersonaRow, RatingFilter, RatingRow,
     RecentAction, RecordRow, RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay,
-    SpendPersona, StoryTick, Stumble, TableCounts, TakenCall, ToolFailures, ToolStats, ToolStatsReport,
+    SpendPersona, StoredPlace, StoredRecord, StoryTick, Stumble, TableCounts, TakenCall, ToolFailures,
+    ToolStats, ToolStatsReport,
     Trace, TraceCall, UnfinishedCall,
 };
 pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};

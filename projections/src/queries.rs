@@ -12,6 +12,7 @@ mod parked;
 mod personas;
 mod records;
 mod report;
+mod stored;
 
 pub use actions::{ActionRow, CallResult};
 pub use calls::{CallAgreement, CallDifference, TakenCall, UnfinishedCall};
@@ -29,3 +30,4 @@ pub use parked::ParkedRow;
 pub use personas::PersonaRow;
 pub use records::RecordRow;
 pub use report::{DayReport, ModuleDay, ModuleStars, PersonaDay, Stumble, ToolFailures};
+pub use stored::{StoredPlace, StoredRecord};

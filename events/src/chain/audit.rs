@@ -27,7 +27,7 @@ pub struct AuditReport {
     pub links: u64,
     /// Where each subject's chain begins: other than at its genesis, its beginning was purged or taken away.
     pub starts: BTreeMap<String, ChainStart>,
-    /// Subjects of personas that the log says were erased: commits may be missing there.
+    /// Subjects of personas and spaces that the log says were erased: commits may be missing there.
     pub erased: BTreeSet<String>,
     /// The newest link of each subject.
     pub heads: BTreeMap<String, (StreamSeq, ChainHash)>,
@@ -87,8 +87,10 @@ impl ChainAudit {
 
 /// The subjects whose commits an event takes out of the log.
 fn erased_subjects(event: &Event) -> Vec<String> {
-    let Event::PersonaErased(erased) = event else {
-        return Vec::new();
+    let erased = match event {
+        Event::PersonaErased(erased) => erased,
+        Event::SpaceErased(erased) => return vec![Subject::Record(erased.space_id.clone()).to_string()],
+        _ => return Vec::new(),
     };
     let persona = &erased.persona_id;
     [

@@ -3,7 +3,7 @@
 //! What a record comes to does not depend on the order its changes arrive in: of two writes of a field the later one
 //! stands, by the writers' own times, and of two of the same time always the same one. A deletion stands for good.
 
-use events::{FieldWrite, RecordChanged, RecordOp, input_hash};
+use events::{FieldWrite, RecordChanged, RecordOp, SpaceErased, input_hash};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{Place, must_fit_key};
 use crate::column::bigint;
 use crate::error::FoldError;
 use crate::row::{FieldState, RecordFields};
-use crate::schema::Record;
+use crate::schema::{ErasedSubject, Record};
 use crate::working_set::WorkingSet;
 
 /// The field in which clients see a deletion.
@@ -59,6 +59,19 @@ pub(super) fn changed(
         },
     };
     set.records.put(record);
+    Ok(())
+}
+
+/// Everything of the space goes. Of its subject's chain nothing is left but this commit, which the erasure of those
+/// before it is about to make the first.
+pub(super) fn erased(set: &mut WorkingSet, place: &Place<'_>, erased: &SpaceErased) -> Result<(), FoldError> {
+    place.is_about_space(&erased.space_id)?;
+    let subject = place.subject.to_string();
+    set.erase_space(erased.space_id.as_str());
+    set.erase_chain_head(&subject);
+    set.erase_parked(&subject);
+    let seq = bigint(place.seq.0);
+    set.erased_subjects.put(ErasedSubject { subject, seq });
     Ok(())
 }
 

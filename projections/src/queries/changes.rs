@@ -144,7 +144,7 @@ impl Tables {
     }
 }
 
-fn changed_record_of(row: &DbRow) -> Result<ChangedRecord, sqlx::Error> {
+pub(super) fn changed_record_of(row: &DbRow) -> Result<ChangedRecord, sqlx::Error> {
     let fields: RecordFields = column::json(row, "fields")?;
     Ok(changed_record(
         row.try_get("table_name")?,

@@ -140,6 +140,7 @@ impl<'a> Wanted<'a> {
             | Event::ExpectationRaised(_)
             | Event::ExpectationChecked(_)
             | Event::PersonaErased(_)
+            | Event::SpaceErased(_)
             | Event::CallRefused(_)
             | Event::ModelAsked(_)
             | Event::ModelCalled(_)

@@ -3,7 +3,7 @@
 use events::testing::{id, samples};
 use events::{
     Event, PersonaErased, PersonaHalted, PersonaId, RatingFailed, RecordOp, SessionClosed, SessionOpened,
-    Subject, TickInterrupted, ToolCalled,
+    SpaceErased, Subject, TickInterrupted, ToolCalled,
 };
 use projections::{ActionRow, CallResult, Stage};
 use serde_json::json;
@@ -392,11 +392,46 @@ async fn erasing_a_persona_leaves_none_of_its_rows_and_all_of_everyone_elses() {
 }
 
 #[tokio::test]
+async fn erasing_a_space_leaves_none_of_its_records_and_all_of_every_other_space() {
+    let put = |space: &str| {
+        let event = record(space, "r1", RecordOp::Put, &[("title", "x", 1)]);
+        (Subject::Record(id(space)), vec![event])
+    };
+    let (only_ours, _) = Bench::folded(vec![put("ours")]).await;
+    let erased = SpaceErased { space_id: id("gone") };
+    let commits = vec![
+        put("ours"),
+        put("gone"),
+        (Subject::Record(id("gone")), vec![erased.into()]),
+    ];
+    let (bench, _) = Bench::folded(commits).await;
+    let mut left = bench.tables.checksums().await.unwrap();
+    let mut expected = only_ours.tables.checksums().await.unwrap();
+    for checksums in [&mut left, &mut expected] {
+        checksums.retain(|table| table.table != "erased_subjects");
+    }
+    assert_eq!(left, expected);
+
+    let elsewhere = SpaceErased { space_id: id("ours") };
+    let (bench, _) = Bench::folded(vec![
+        put("ours"),
+        (Subject::Record(id("gone")), vec![elsewhere.into()]),
+    ])
+    .await;
+    let counts = bench.tables.counts().await.unwrap();
+    assert_eq!(
+        (counts.records, counts.parked),
+        (1, 1),
+        "no subject speaks for another space"
+    );
+}
+
+#[tokio::test]
 async fn every_type_of_event_folds() {
     let persona: PersonaId = id("018f0000-0000-7000-8000-000000000001");
     let commits = samples()
         .into_iter()
-        .filter(|event| !matches!(event, Event::PersonaErased(_)))
+        .filter(|event| !matches!(event, Event::PersonaErased(_) | Event::SpaceErased(_)))
         .map(|event| {
             let subject = match &event {
                 Event::SessionOpened(_)

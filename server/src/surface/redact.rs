@@ -212,6 +212,7 @@ const RULES: &[Rule] = &[
         &["call_id", "outcome", "fault", "duration_ms", "ended_at"],
         &[],
     ),
+    rule("SpaceErased", &["space_id"], &[]),
     rule("DeployMarked", &["name", "deployed_at"], &["note"]),
     // Never on a live subject: app data, even as ciphertext, is nobody's but the space's.
     rule(
