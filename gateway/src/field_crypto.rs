@@ -6,11 +6,18 @@
 //! `enc:2:` is the same with associated data that names space, table, record and field, each with its length in front:
 //! it opens in its own place and nowhere else. See docs/adr/0015 for when which is written.
 
-use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
+use std::fmt;
+
+use aes_gcm::aead::{AeadInOut as _, KeyInit as _};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use zeroize::Zeroizing;
+
+/// Bytes of the tag behind a ciphertext, and characters of a nonce in base64.
+const TAG_BYTES: usize = 16;
+const NONCE_CHARS: usize = 16;
 
 const SHARED: &str = "enc:1:";
 const BOUND: &str = "enc:2:";
@@ -92,79 +99,149 @@ impl FieldError {
     }
 }
 
-/// Seals `value` with `key`, in the form that opens anywhere. A nonce must never be used twice with one key.
+/// A key made ready: what has to be computed of it is computed once. Wiped when dropped.
+#[derive(Clone)]
+pub struct FieldCipher(Aes256Gcm);
+
+impl fmt::Debug for FieldCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FieldCipher(…)")
+    }
+}
+
+impl FieldCipher {
+    /// The cipher of a key.
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(Aes256Gcm::new(key.into()))
+    }
+
+    /// Seals `value` in the form that opens anywhere. A nonce must never be used twice with one key.
+    pub fn seal(&self, value: &Value, nonce: [u8; 12]) -> String {
+        self.sealed(SHARED, value, nonce, &[])
+    }
+
+    /// Seals `value` for `place`. A nonce must never be used twice with one key.
+    pub fn seal_bound(&self, value: &Value, nonce: [u8; 12], place: FieldPlace<'_>) -> String {
+        self.sealed(BOUND, value, nonce, &place.associated_data())
+    }
+
+    /// Opens what [`FieldCipher::seal`] made.
+    ///
+    /// # Errors
+    /// [`FieldError`] when `text` is not such a value, or not of this key.
+    pub fn open(&self, text: &str) -> Result<Value, FieldError> {
+        let body = text.strip_prefix(SHARED).ok_or(FieldError::UnknownForm)?;
+        self.opened(&Body::of(body)?, &[])?.ok_or(FieldError::Tampered)
+    }
+
+    /// Opens what [`FieldCipher::seal_bound`] made for `place`.
+    ///
+    /// # Errors
+    /// [`FieldError`] when `text` is not such a value, or not of this key, or not of this place.
+    pub fn open_bound(&self, text: &str, place: FieldPlace<'_>) -> Result<Value, FieldError> {
+        let body = text.strip_prefix(BOUND).ok_or(FieldError::UnknownForm)?;
+        self.opened(&Body::of(body)?, &place.associated_data())?
+            .ok_or(FieldError::Misplaced)
+    }
+
+    #[expect(clippy::expect_used, reason = "unreachable below 64 GiB")]
+    fn sealed(&self, mark: &str, value: &Value, nonce: [u8; 12], aad: &[u8]) -> String {
+        let mut sealed = written(value);
+        // Unwrap safety: AES-GCM refuses only plaintexts beyond 64 GiB, and bodies are limited to a few MiB.
+        self.0
+            .encrypt_in_place(&Nonce::from(nonce), aad, &mut sealed)
+            .expect("plaintexts are far below the cipher's limit");
+        let mut text = String::with_capacity(mark.len() + NONCE_CHARS + 1 + sealed.len().div_ceil(3) * 4);
+        text.push_str(mark);
+        STANDARD.encode_string(nonce, &mut text);
+        text.push('.');
+        STANDARD.encode_string(&sealed, &mut text);
+        text
+    }
+
+    /// The value in `body`; `None` when the tag does not hold.
+    fn opened(&self, body: &Body, aad: &[u8]) -> Result<Option<Value>, FieldError> {
+        let mut json = Zeroizing::new(body.sealed.clone());
+        if self
+            .0
+            .decrypt_in_place(&Nonce::from(body.nonce), aad, &mut *json)
+            .is_err()
+        {
+            return Ok(None);
+        }
+        serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(|_| FieldError::Malformed)
+    }
+}
+
+/// A value as JSON, with room for the tag behind it.
+fn written(value: &Value) -> Vec<u8> {
+    let longest = value.as_str().map_or(64, str::len);
+    let mut json = Vec::with_capacity(longest + longest / 8 + 2 + TAG_BYTES);
+    // Writing a value to memory cannot fail: its keys are text.
+    let _ = serde_json::to_writer(&mut json, value);
+    json
+}
+
+/// What stands behind the mark, taken apart.
+struct Body {
+    nonce: [u8; 12],
+    sealed: Vec<u8>,
+}
+
+impl Body {
+    fn of(text: &str) -> Result<Self, FieldError> {
+        let (nonce, sealed) = text.split_once('.').ok_or(FieldError::Malformed)?;
+        let nonce: [u8; 12] = STANDARD
+            .decode(nonce)
+            .ok()
+            .and_then(|nonce| nonce.try_into().ok())
+            .ok_or(FieldError::Malformed)?;
+        let sealed = STANDARD.decode(sealed).map_err(|_| FieldError::Malformed)?;
+        Ok(Self { nonce, sealed })
+    }
+}
+
+/// As [`FieldCipher::seal`], with a key that is used once.
 pub fn seal(key: &[u8; 32], value: &Value, nonce: [u8; 12]) -> String {
-    sealed(SHARED, key, value, nonce, &[])
+    FieldCipher::new(key).seal(value, nonce)
 }
 
-/// Seals `value` with `key` for `place`. A nonce must never be used twice with one key.
+/// As [`FieldCipher::seal_bound`], with a key that is used once.
 pub fn seal_bound(key: &[u8; 32], value: &Value, nonce: [u8; 12], place: FieldPlace<'_>) -> String {
-    sealed(BOUND, key, value, nonce, &place.associated_data())
+    FieldCipher::new(key).seal_bound(value, nonce, place)
 }
 
-/// Opens what [`seal`] made.
+/// As [`FieldCipher::open`], with a key that is used once.
 ///
 /// # Errors
-/// [`FieldError`] when `text` is not such a value, or not of this key.
+/// See there.
 pub fn open(key: &[u8; 32], text: &str) -> Result<Value, FieldError> {
-    let body = text.strip_prefix(SHARED).ok_or(FieldError::UnknownForm)?;
-    opened(key, body, &[])?.ok_or(FieldError::Tampered)
+    FieldCipher::new(key).open(text)
 }
 
-/// Opens what [`seal_bound`] made for `place`.
+/// As [`FieldCipher::open_bound`], with a key that is used once.
 ///
 /// # Errors
-/// [`FieldError`] when `text` is not such a value, or not of this key, or not of this place.
+/// See there.
 pub fn open_bound(key: &[u8; 32], text: &str, place: FieldPlace<'_>) -> Result<Value, FieldError> {
-    let body = text.strip_prefix(BOUND).ok_or(FieldError::UnknownForm)?;
-    opened(key, body, &place.associated_data())?.ok_or(FieldError::Misplaced)
-}
-
-#[expect(clippy::expect_used, reason = "unreachable below 64 GiB")]
-fn sealed(mark: &str, key: &[u8; 32], value: &Value, nonce: [u8; 12], aad: &[u8]) -> String {
-    let json = value.to_string();
-    let payload = Payload {
-        msg: json.as_bytes(),
-        aad,
-    };
-    // Unwrap safety: AES-GCM refuses only plaintexts beyond 64 GiB, and bodies are limited to a few MiB.
-    let sealed = Aes256Gcm::new(key.into())
-        .encrypt(&Nonce::from(nonce), payload)
-        .expect("plaintexts are far below the cipher's limit");
-    format!("{mark}{}.{}", STANDARD.encode(nonce), STANDARD.encode(sealed))
-}
-
-/// The value in `body`; `None` when the tag does not hold.
-fn opened(key: &[u8; 32], body: &str, aad: &[u8]) -> Result<Option<Value>, FieldError> {
-    let (nonce, sealed) = body.split_once('.').ok_or(FieldError::Malformed)?;
-    let nonce: [u8; 12] = STANDARD
-        .decode(nonce)
-        .ok()
-        .and_then(|nonce| nonce.try_into().ok())
-        .ok_or(FieldError::Malformed)?;
-    let sealed = STANDARD.decode(sealed).map_err(|_| FieldError::Malformed)?;
-    let payload = Payload { msg: &sealed, aad };
-    let Ok(json) = Aes256Gcm::new(key.into()).decrypt(&Nonce::from(nonce), payload) else {
-        return Ok(None);
-    };
-    serde_json::from_slice(&json)
-        .map(Some)
-        .map_err(|_| FieldError::Malformed)
+    FieldCipher::new(key).open_bound(text, place)
 }
 
 /// Seals a field on its way to the log; null needs no secret and passes through.
 pub(crate) fn seal_field(
     form: FieldForm,
-    key: &[u8; 32],
+    cipher: &FieldCipher,
     value: &Value,
     nonce: [u8; 12],
     place: FieldPlace<'_>,
 ) -> Value {
     match (value, form) {
         (Value::Null, _) => Value::Null,
-        (value, FieldForm::Shared) => Value::String(seal(key, value, nonce)),
+        (value, FieldForm::Shared) => Value::String(cipher.seal(value, nonce)),
         (value, FieldForm::Bound | FieldForm::BoundOnly) => {
-            Value::String(seal_bound(key, value, nonce, place))
+            Value::String(cipher.seal_bound(value, nonce, place))
         }
     }
 }
@@ -178,11 +255,11 @@ pub(crate) struct OpenedField {
     pub(crate) is_current: bool,
 }
 
-/// Opens a field on its way from the tables with the first of `keys` that fits; the first one is today's. A value
+/// Opens a field on its way from the tables with the first of `ciphers` that fits; the first one is today's. A value
 /// without the mark was stored as plaintext and passes through.
 pub(crate) fn open_field<'a>(
     form: FieldForm,
-    keys: impl IntoIterator<Item = &'a [u8; 32]>,
+    ciphers: impl IntoIterator<Item = &'a FieldCipher>,
     stored: &Value,
     place: FieldPlace<'_>,
 ) -> Result<OpenedField, FieldError> {
@@ -205,8 +282,9 @@ pub(crate) fn open_field<'a>(
     } else {
         return Err(FieldError::UnknownForm);
     };
-    for (at, key) in keys.into_iter().enumerate() {
-        if let Some(value) = opened(key, body, &aad)? {
+    let body = Body::of(body)?;
+    for (at, cipher) in ciphers.into_iter().enumerate() {
+        if let Some(value) = cipher.opened(&body, &aad)? {
             return Ok(OpenedField {
                 value,
                 is_current: at == 0 && is_form_of_today,
@@ -218,6 +296,17 @@ pub(crate) fn open_field<'a>(
     } else {
         FieldError::Misplaced
     })
+}
+
+/// Whether `value` is sealed, and not in the form that is written now.
+pub(crate) fn is_other_form(form: FieldForm, value: &Value) -> bool {
+    let today = match form {
+        FieldForm::Shared => SHARED,
+        FieldForm::Bound | FieldForm::BoundOnly => BOUND,
+    };
+    value
+        .as_str()
+        .is_some_and(|text| is_marked(text) && !text.starts_with(today))
 }
 
 /// Whether a field may be stored as it is where sealed ones belong: it is marked as sealed, or null.
@@ -250,13 +339,16 @@ mod tests {
     };
 
     fn read(form: FieldForm, stored: &Value) -> Result<OpenedField, FieldError> {
-        open_field(form, [&KEY], stored, HERE)
+        open_field(form, [&FieldCipher::new(&KEY)], stored, HERE)
     }
 
     #[test]
     fn null_and_plaintext_pass_through_unchanged() {
         for form in [FieldForm::Shared, FieldForm::Bound, FieldForm::BoundOnly] {
-            assert_eq!(seal_field(form, &KEY, &Value::Null, [0; 12], HERE), Value::Null);
+            assert_eq!(
+                seal_field(form, &FieldCipher::new(&KEY), &Value::Null, [0; 12], HERE),
+                Value::Null
+            );
             for plain in [
                 json!(null),
                 json!("Milch"),
@@ -331,7 +423,8 @@ mod tests {
         assert_eq!(read(FieldForm::Bound, &bound), opened(true));
         assert_eq!(read(FieldForm::BoundOnly, &shared), Err(FieldError::Unbound));
         assert_eq!(read(FieldForm::BoundOnly, &bound), opened(true));
-        let with_past_key = open_field(FieldForm::Bound, [&OTHER, &KEY], &bound, HERE);
+        let ciphers = [FieldCipher::new(&OTHER), FieldCipher::new(&KEY)];
+        let with_past_key = open_field(FieldForm::Bound, &ciphers, &bound, HERE);
         assert_eq!(with_past_key, opened(false), "sealed with a key that was rotated");
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use events::{Clock, SpaceId, UserId};
 use identity::{Identity, IdentityError, SpaceKeys};
 
+use crate::field_crypto::FieldCipher;
 use crate::tool::ToolError;
 
 /// How long a key is kept. A vault that another process changed stops opening anything after at most this time.
@@ -17,6 +18,10 @@ const KEPT_FOR: Duration = Duration::from_mins(5);
 const KEPT_MAX: usize = 1_024;
 /// Seals set aside at once of what a key may still seal.
 const SEALS_BLOCK: u32 = 4_096;
+
+/// The codes of a space whose key only its owner has, and of one that is not there any more.
+pub(crate) const ZERO_KNOWLEDGE_CODE: &str = "ZERO_KNOWLEDGE";
+pub(crate) const SPACE_GONE: &str = "SPACE_GONE";
 
 /// What a zero-knowledge account's encrypted tools say.
 const ZERO_KNOWLEDGE: &str = "this space's text is end-to-end encrypted with a key that only its owner's own app has, \
@@ -29,22 +34,36 @@ pub(crate) struct SpaceKey(Arc<Held>);
 
 struct Held {
     keys: SpaceKeys,
+    /// Of those keys, today's first.
+    ciphers: Vec<FieldCipher>,
     /// Seals set aside and not used yet.
     seals: AtomicU32,
 }
 
 impl SpaceKey {
-    /// Seals what is new.
+    fn new(keys: SpaceKeys) -> Self {
+        let all = std::iter::once(&keys.current).chain(&keys.past);
+        Self(Arc::new(Held {
+            ciphers: all.map(|key| FieldCipher::new(&key.key)).collect(),
+            keys,
+            seals: AtomicU32::new(0),
+        }))
+    }
+
+    /// The bytes of the key that seals what is new.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0.keys.current.key
     }
 
+    /// Seals what is new, made ready.
+    pub(crate) fn cipher(&self) -> &FieldCipher {
+        &self.0.ciphers[0]
+    }
+
     /// Open what is there: today's key, then those before it.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &[u8; 32]> {
-        let keys = &self.0.keys;
-        std::iter::once(&keys.current)
-            .chain(&keys.past)
-            .map(|key| &*key.key)
+    pub(crate) fn all(&self) -> &[FieldCipher] {
+        &self.0.ciphers
     }
 
     /// Whose keys they are.
@@ -102,10 +121,7 @@ impl KeyCache {
             return Ok(key);
         }
         let keys = self.identity.space_keys(space).await.map_err(refusal)?;
-        let key = SpaceKey(Arc::new(Held {
-            keys,
-            seals: AtomicU32::new(0),
-        }));
+        let key = SpaceKey::new(keys);
         // What was read before a change is not kept after it.
         if self.identity.key_changes() == changes {
             self.kept().keep(space, &key, now);
@@ -188,8 +204,16 @@ fn refusal(error: IdentityError) -> ToolError {
                 .to_owned(),
         ),
         IdentityError::ZeroKnowledge => ToolError::Refused {
-            code: "ZERO_KNOWLEDGE",
+            code: ZERO_KNOWLEDGE_CODE,
             reason: ZERO_KNOWLEDGE.to_owned(),
+        },
+        IdentityError::NotFound => ToolError::Refused {
+            code: SPACE_GONE,
+            reason: "this space was deleted; spaces.list shows yours".to_owned(),
+        },
+        IdentityError::OwnerAway => ToolError::Refused {
+            code: "OWNER_AWAY",
+            reason: IdentityError::OwnerAway.to_string(),
         },
         IdentityError::KeyExhausted => ToolError::Refused {
             code: "KEY_EXHAUSTED",
@@ -296,9 +320,11 @@ mod tests {
         identity.vault_rotate(&anna.id).await.unwrap();
         let after = keys.get(&space).await.unwrap();
         assert_ne!(*after.bytes(), before);
-        assert_eq!(after.all().nth(1), Some(&before));
+        let (value, nonce) = (serde_json::json!("x"), [1; 12]);
+        let sealed_before = crate::field_crypto::seal(&before, &value, nonce);
+        assert_eq!(after.all()[1].open(&sealed_before).unwrap(), value);
         identity.destroy_past_keys(&anna.id).await.unwrap();
-        assert_eq!(keys.get(&space).await.unwrap().all().count(), 1);
+        assert_eq!(keys.get(&space).await.unwrap().all().len(), 1);
     }
 
     #[tokio::test]

@@ -54,6 +54,7 @@ mod policy;
 mod problem;
 mod records;
 mod registry;
+mod reseal;
 mod schema;
 mod seal;
 mod sessions;
@@ -83,6 +84,7 @@ pub use policy::{
 };
 pub use records::ENCRYPTION_REGISTRY;
 pub use registry::{ToolDescription, ToolRegistry, module_names, tools};
+pub use reseal::{ResealStep, Resealed};
 pub use sessions::manager::let_stream_go;
 pub use settings::{GatewaySettings, PolicyMode, PolicySettings, RecordCalls};
 pub use sync::{

@@ -17,7 +17,7 @@ use projections::{ProjectorHandle, RecordRow, Tables};
 use serde_json::Value;
 
 use crate::call::CallContext;
-use crate::field_crypto::{self, FieldError, FieldForm, FieldPlace};
+use crate::field_crypto::{self, FieldCipher, FieldError, FieldForm, FieldPlace};
 use crate::keys::{KeyCache, SpaceKey};
 use crate::sync;
 use crate::tool::{EncryptedFields, ToolError};
@@ -118,7 +118,7 @@ impl Records {
         self.ids.fill(&mut nonce);
         Ok(field_crypto::seal_field(
             self.field_form,
-            key.bytes(),
+            key.cipher(),
             value,
             nonce,
             place,
@@ -339,7 +339,7 @@ impl CallContext {
                         let mut nonce = [0; 12];
                         self.records.ids.fill(&mut nonce);
                         let place = self.place(table, id, name);
-                        field_crypto::seal_field(form, key.bytes(), &value, nonce, place)
+                        field_crypto::seal_field(form, key.cipher(), &value, nonce, place)
                     }
                     _ => value,
                 };
@@ -420,6 +420,7 @@ impl Records {
             return Ok(Some(fields));
         };
         let key = self.keys.get(space).await?;
+        let data_cipher = FieldCipher::new(data_key);
         let sealed = sealed_fields(table);
         for (name, value) in fields
             .iter_mut()
@@ -436,7 +437,7 @@ impl Records {
                     let mut nonce = [0; 12];
                     self.ids.fill(&mut nonce);
                     *value =
-                        field_crypto::seal_field(FieldForm::Bound, data_key, &opened.value, nonce, place);
+                        field_crypto::seal_field(FieldForm::Bound, &data_cipher, &opened.value, nonce, place);
                 }
                 Err(error) => return Err(self.refused(error, place).await),
             }
@@ -469,6 +470,6 @@ impl Records {
     }
 }
 
-fn unreadable(error: projections::TablesError) -> ToolError {
+pub(crate) fn unreadable(error: projections::TablesError) -> ToolError {
     ToolError::failed("the records cannot be read right now; try again", error)
 }

@@ -82,6 +82,7 @@ const TOKEN_EXCHANGES: &str = "gateway_token_exchanges_total";
 pub(crate) const READ_YOUR_WRITES_TIMEOUTS: &str = "gateway_read_your_writes_timeouts_total";
 
 pub(crate) const FIELDS_REFUSED: &str = "gateway_fields_refused_total";
+pub(crate) const FIELDS_RESEALED: &str = "gateway_fields_resealed_total";
 
 /// Describes what there is to measure and starts it at zero.
 pub(crate) fn describe(registry: &ToolRegistry) {
@@ -140,6 +141,12 @@ pub(crate) fn describe(registry: &ToolRegistry) {
     for reason in ["tampered", "misplaced", "malformed", "unbound", "unknown-form"] {
         counter!(FIELDS_REFUSED, "reason" => reason).increment(0);
     }
+    describe_counter!(
+        FIELDS_RESEALED,
+        Unit::Count,
+        "encrypted fields that were sealed anew in the form and with the key of today"
+    );
+    counter!(FIELDS_RESEALED).increment(0);
     describe_gauge!(
         MOUNT_UP,
         Unit::Count,

@@ -32,6 +32,8 @@ mod ownership;
 mod policy;
 #[path = "door/record.rs"]
 mod record;
+#[path = "door/reseal.rs"]
+mod reseal;
 #[path = "door/sessions.rs"]
 mod sessions;
 #[path = "door/spaces.rs"]

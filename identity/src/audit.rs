@@ -65,6 +65,8 @@ text_enum! {
         ZeroKnowledgeOff = "zero-knowledge.off",
         /// An encrypted field did not open: it was moved, changed, or sealed with another key.
         FieldRefused = "field.refused",
+        /// Encrypted fields were sealed anew in the form and with the key of today.
+        FieldsSealedAnew = "fields.sealed-anew",
         /// A data key was handed out.
         GrantMinted = "grant.minted",
         /// A data key was used.
@@ -83,6 +85,12 @@ text_enum! {
         SpaceRoleChanged = "space.role-changed",
         /// A member left a space, or was taken out of it.
         SpaceLeft = "space.left",
+        /// A space got another owner.
+        SpaceHandedOver = "space.handed-over",
+        /// Nothing in a space is sealed with a past owner's key any more.
+        SpaceSealedAnew = "space.sealed-anew",
+        /// A space was deleted.
+        SpaceDeleted = "space.deleted",
     }
 }
 
@@ -216,6 +224,14 @@ impl Identity {
     /// Puts on record that an encrypted field did not open, and where it stood.
     pub async fn audit_refused_field(&self, place: &str) -> Result<(), IdentityError> {
         let deed = Deed::of_the_house(Act::FieldRefused, None).with(place);
+        record(&self.inner.db, deed, self.inner.clock.now()).await
+    }
+}
+
+impl Identity {
+    /// Puts on record that encrypted fields were sealed anew, and how many.
+    pub async fn audit_sealed_anew(&self, how_many: &str) -> Result<(), IdentityError> {
+        let deed = Deed::of_the_house(Act::FieldsSealedAnew, None).with(how_many);
         record(&self.inner.db, deed, self.inner.clock.now()).await
     }
 }

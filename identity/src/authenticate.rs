@@ -158,6 +158,8 @@ impl Identity {
             revoked.check(verified.login.as_ref())?;
         }
         account.refuse_if_suspended().map_err(|_| TokenError::Suspended)?;
+        self.seen_from_elsewhere(token, &user_id, &verified.issuer, verified.expires_at)
+            .await?;
         Ok(Caller {
             user_id,
             email: account.email,
@@ -204,7 +206,12 @@ impl Identity {
             Ok(vouched) => vouched,
             Err(error) => return Some(Err(error)),
         };
-        let account = self.account_by_email(&vouched.email).await;
+        if let Some(own) = self.external_account(&vouched).await {
+            return Some(own.and_then(|user_id| vouched.of(user_id)));
+        }
+        let account = self
+            .account_by_email(vouched.email.as_deref().unwrap_or_default())
+            .await;
         Some(
             account
                 .map_err(TokenError::Unavailable)

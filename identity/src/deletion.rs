@@ -56,7 +56,7 @@ impl Identity {
         Ok(Deleted { spaces })
     }
 
-    /// The spaces that are the account's alone, or that nobody shares with it but accounts that are being erased like
+    /// The spaces that are the account's alone, those it deleted whose records may be left, or that nobody shares with it but accounts that are being erased like
     /// itself. Of several that are erased at once, the last one to be suspended finds every space they shared here.
     pub async fn sole_spaces(&self, id: &UserId) -> Result<Vec<SpaceId>, IdentityError> {
         let spaces: Vec<String> = query_scalar(
@@ -74,7 +74,12 @@ impl Identity {
                          AND others.user_id <> mine.user_id
                          AND users.suspended_at IS NULL
                  )
-             ORDER BY mine.space_id",
+             UNION
+             SELECT space_id
+             FROM deleted_spaces
+             WHERE
+                 owner_id = $1
+             ORDER BY 1",
         )
         .bind(id.as_str())
         .fetch_all(&self.inner.db)

@@ -41,8 +41,49 @@ pub enum IdentityError {
     #[error("this account is a member of the space already")]
     AlreadyMember,
     /// The owner cannot leave a space, be taken out of it or get another role.
-    #[error("the owner stays the owner of a space: what is encrypted there is sealed with its key")]
+    #[error(
+        "the owner stays the owner of a space: what is encrypted there is sealed with its key; hand the space over to a \
+         member first, or delete it (a personal space goes with its account)"
+    )]
     OwnerStays,
+    /// A space cannot change owners where what is in it cannot be sealed anew.
+    #[error(
+        "what is encrypted in this space would have to be sealed anew, and {whose} is a zero-knowledge account, whose \
+         key is not here; turn zero knowledge off for the time being, or take what is in the space along with its own app"
+    )]
+    ZeroKnowledgeHandover {
+        /// Whose key is missing, in words.
+        whose: &'static str,
+    },
+    /// It is kept by another system, whose word counts.
+    #[error("accounts and spaces are kept at {origin}; change them there")]
+    KeptElsewhere {
+        /// Where.
+        origin: String,
+    },
+    /// The persona has no account, or another password, where accounts are kept.
+    #[error("{origin} does not know this persona with the password of our seed secret; seed it there first")]
+    UnknownElsewhere {
+        /// Where.
+        origin: String,
+    },
+    /// The system where accounts are kept did not give what it was asked for.
+    #[error("{origin}, where accounts are kept, {error}")]
+    External {
+        /// Where.
+        origin: String,
+        /// Why.
+        #[source]
+        error: crate::external::ExternalError,
+    },
+    /// The key is kept elsewhere, and is given to its owner alone.
+    #[error("this space's key is kept elsewhere and given to its owner alone, who has not been here lately")]
+    OwnerAway,
+    /// Keys cannot go while a space that was handed over is being sealed anew.
+    #[error(
+        "a space that was handed over is still being sealed anew with this account's key; try again in ten minutes"
+    )]
+    HandoverUnderWay,
     /// There are as many of something as there may be.
     #[error("there may be {max} {what} at most")]
     SpaceLimit {

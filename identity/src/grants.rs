@@ -13,6 +13,8 @@ mod derive;
 mod runner_key;
 mod stored;
 
+pub(crate) use stored::revoke_in_space;
+
 use events::{SpaceId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;

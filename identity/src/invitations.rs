@@ -114,6 +114,7 @@ impl Identity {
         email: &str,
         role: SpaceRole,
     ) -> Result<Invitation, IdentityError> {
+        self.must_be_kept_here()?;
         let email = normalized_email(email);
         check_email(&email)?;
         refuse_unless(
@@ -266,6 +267,7 @@ impl Identity {
         user: &UserId,
         id: &InvitationId,
     ) -> Result<Membership, IdentityError> {
+        self.must_be_kept_here()?;
         let _forget = self.inner.known_spaces.forget_after();
         let now = self.inner.clock.now();
         let mut tx = self.inner.db.begin().await?;

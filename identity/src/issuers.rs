@@ -45,6 +45,8 @@ pub struct TrustedIssuer {
     pub scope: Option<String>,
     /// Its subjects, each with the email of the account it is here.
     pub accounts: BTreeMap<String, String>,
+    /// Whether its accounts are ours: then its subjects are accounts' ids, and nothing is mapped.
+    pub is_whose_accounts_are_ours: bool,
 }
 
 /// What a [`KeySetSource`] answers: the body, or why there is none.
@@ -71,7 +73,9 @@ struct Issuer {
 pub(crate) struct Vouched {
     /// What tells its key from all others.
     pub(crate) key: String,
-    pub(crate) email: String,
+    pub(crate) subject: String,
+    /// Of the account it is mapped to; of an account that is its own, what it says itself, if it says so.
+    pub(crate) email: Option<String>,
     pub(crate) issuer: String,
     pub(crate) claims: AnyClaims,
 }
@@ -219,14 +223,20 @@ impl Issuer {
                 return Err(TokenError::InsufficientScope(scope.clone()));
             }
         }
-        let email = self
-            .settings
-            .accounts
-            .get(&subject)
-            .ok_or(TokenError::UnknownAccount)?;
+        let email = if self.settings.is_whose_accounts_are_ours {
+            claims
+                .email
+                .as_ref()
+                .and_then(serde_json::Value::as_str)
+                .map(str::to_owned)
+        } else {
+            let mapped = self.settings.accounts.get(&subject);
+            Some(mapped.ok_or(TokenError::UnknownAccount)?.clone())
+        };
         Ok(Vouched {
             key: key.identity.to_string(),
-            email: email.clone(),
+            subject,
+            email,
             issuer: self.settings.issuer.clone(),
             claims,
         })

@@ -15,8 +15,9 @@
 //!   `known_accounts`: that it lives, asked often.
 //! * `passwords`, `login`: proving who one is.
 //! * `signing_keys`, `tokens`, `authenticate`: tokens, from their keys to their check on every request. `vouching`: what
-//!   we say of an account to others.
-//! * `spaces`, `memberships`, `members`, `invitations`: who shares records with whom. `vault`, `seal`, `key_ring`: the
+//!   we say of an account to others. `issuers`, `external`: whose word we take for who somebody is.
+//! * `spaces`, `memberships`, `members`, `invitations`: who shares records with whom; `handover`, `deleted_spaces`: their
+//!   next owners and their end. `vault`, `seal`, `key_ring`: the
 //!   keys those records are encrypted with, and the keys those are sealed with. `derived`: keys for other rooms.
 //! * `revocation`: logins that are gone on with, and those that are taken back. `grants`: keys handed out for a while.
 //! * `key_changes`: that keys in memory are to be forgotten. `database`: the two databases all of this can live
@@ -37,10 +38,13 @@ mod audit;
 mod authenticate;
 mod cache;
 mod database;
+mod deleted_spaces;
 mod deletion;
 mod derived;
 mod error;
+mod external;
 mod grants;
+mod handover;
 mod hashing_threads;
 mod invitations;
 mod issuers;
@@ -79,9 +83,14 @@ pub use accounts::{Account, AccountKind, Role, Tier};
 pub use audit::{Act, AuditEntry};
 pub use authenticate::{Caller, TokenError};
 pub use database::Database;
+pub use deleted_spaces::DeletedSpace;
 pub use deletion::Deleted;
 pub use error::{CryptoError, DatabaseError, IdentityError};
+pub use external::{
+    ExternalAccount, ExternalError, ExternalFuture, ExternalIdentity, ExternalKey, ExternalLogin,
+};
 pub use grants::{DERIVATION_VERSION, GrantError, GrantInUse, GrantRequest, KeyGrant, Minter, RunnerKey};
+pub use handover::Handover;
 pub use invitations::{Invitation, InvitationToMe};
 pub use issuers::{KeySetFuture, KeySetSource, TokenAlgorithm, TrustedIssuer};
 pub use key_ring::KeyRing;
@@ -115,6 +124,8 @@ struct Inner {
     signing_keys: signing_keys::SigningKeys,
     /// Whose tokens are believed beside our own; set once.
     issuers: OnceLock<issuers::Issuers>,
+    /// Where accounts, spaces and keys are kept, if not here; set once.
+    external: OnceLock<external::External>,
 
     // the work and its limits
     tokens: tokens::TokenRules,
@@ -157,6 +168,7 @@ impl Identity {
                 keks: settings.keks,
                 signing_keys,
                 issuers: OnceLock::new(),
+                external: OnceLock::new(),
                 tokens,
                 passwords,
                 verified_tokens: authenticate::VerifiedTokens::default(),

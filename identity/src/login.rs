@@ -58,6 +58,9 @@ impl Identity {
                 retry_after_s: wait.as_secs().saturating_add(1),
             });
         }
+        if let Some(elsewhere) = self.external_login(&email, password).await {
+            return elsewhere;
+        }
         let credential = credential_by_email(&inner.db, &email).await?;
         let (user, hash) = credential.map(|row| (row.user_id, row.password_hash)).unzip();
         let matches = inner.passwords.verify(password, hash).await?;

@@ -97,6 +97,7 @@ impl Identity {
             "role",
             "must be admin or member".to_owned(),
         )?;
+        self.must_be_kept_here()?;
         let _forget = self.inner.known_spaces.forget_after();
         let mut tx = self.inner.db.begin().await?;
         let place = memberships::by_space_and_user(&mut tx, space, by)
@@ -145,6 +146,7 @@ impl Identity {
         space: &SpaceId,
         member: &UserId,
     ) -> Result<(), IdentityError> {
+        self.must_be_kept_here()?;
         let _forget = self.inner.known_spaces.forget_after();
         let mut tx = self.inner.db.begin().await?;
         let place = memberships::by_space_and_user(&mut tx, space, by)

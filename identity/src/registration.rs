@@ -66,6 +66,9 @@ impl Identity {
     /// [`IdentityError::InvalidField`], [`IdentityError::EmailTaken`], [`IdentityError::Busy`].
     pub async fn register(&self, registration: Registration) -> Result<Account, IdentityError> {
         let account = self.checked(&registration)?;
+        if account.kind != AccountKind::System {
+            self.must_be_kept_here()?;
+        }
         // Before the expensive hash; the constraint decides when two register at once.
         if accounts::by_email(&self.inner.db, &account.email)
             .await?
@@ -93,9 +96,16 @@ impl Identity {
     ///
     /// # Errors
     /// [`IdentityError::NotAPersona`] when the email belongs to an account of another kind, which is left as it
-    /// is; [`IdentityError::Suspended`] when the persona with that email is being erased; otherwise as
+    /// is; [`IdentityError::Suspended`] when the persona with that email is being erased;
+    /// [`IdentityError::UnknownElsewhere`] when accounts are kept elsewhere and it has none there; otherwise as
     /// [`Identity::register`].
     pub async fn upsert_persona(&self, persona: PersonaAccount) -> Result<Upserted, IdentityError> {
+        if let Some(elsewhere) = self.external_persona(&persona.email, &persona.password).await {
+            return elsewhere.map(|account| Upserted {
+                account,
+                created: false,
+            });
+        }
         let registration = Registration {
             email: persona.email,
             password: persona.password,

@@ -20,7 +20,7 @@ const NAME_CHARS_MAX: usize = 200;
 const SLUG_WORDS_MAX: usize = 40;
 
 /// Spaces one account may own, its personal one included.
-const OWNED_MAX: i64 = 100;
+pub(crate) const OWNED_MAX: i64 = 100;
 
 /// Members a space may have.
 pub(crate) const MEMBERS_MAX: i64 = 1_000;
@@ -84,6 +84,7 @@ impl Identity {
     /// is no such account, [`IdentityError::Suspended`] when it is being erased; [`IdentityError::SpaceLimit`] when
     /// the account owns as many as it may.
     pub async fn create_space(&self, owner: &UserId, space: NewSpace) -> Result<Membership, IdentityError> {
+        self.must_be_kept_here()?;
         let name = space.name.trim().to_owned();
         let one_line =
             (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(char::is_control);

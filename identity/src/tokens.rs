@@ -86,6 +86,8 @@ pub(crate) struct AnyClaims {
     exp: Option<Value>,
     nbf: Option<Value>,
     pub(crate) scope: Option<Value>,
+    /// Read of nobody but a system whose accounts are ours, when it is heard of somebody for the first time.
+    pub(crate) email: Option<Value>,
     sid: Option<Value>,
     auth_time: Option<Value>,
     epoch: Option<Value>,

@@ -177,6 +177,9 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::NotFound`] when there is no such space; otherwise as [`Identity::vault_key`], for the owner.
     pub async fn space_keys(&self, space: &SpaceId) -> Result<SpaceKeys, IdentityError> {
+        if let Some(elsewhere) = self.external_space_keys(space).await {
+            return elsewhere;
+        }
         let owner = space_owner(&self.inner.db, space)
             .await?
             .ok_or(IdentityError::NotFound)?;
@@ -184,12 +187,34 @@ impl Identity {
             .await?
             .ok_or(IdentityError::VaultNotInitialised)?;
         let current = row.open(&owner, &self.inner.keks)?;
-        let past = rotation::past_keys(&self.inner.db, &owner, &self.inner.keks).await?;
+        let mut past = rotation::past_keys(&self.inner.db, &owner, &self.inner.keks).await?;
+        past.extend(self.past_owners_keys(space).await?);
         let detail = format!("for space {space}");
         let deed = Deed::of_the_house(Act::VaultRead, Some(&owner)).with(&detail);
         audit::record(&self.inner.db, deed, self.inner.clock.now()).await?;
         Ok(SpaceKeys { owner, current, past })
     }
+
+    /// Every key of an account that is here, the present one first. Whoever asks puts it on record.
+    pub(crate) async fn all_keys(&self, user: &UserId) -> Result<Vec<MasterKey>, IdentityError> {
+        let row = stored(&self.inner.db, user)
+            .await?
+            .ok_or(IdentityError::VaultNotInitialised)?;
+        let mut keys = vec![row.open(user, &self.inner.keks)?];
+        keys.extend(rotation::past_keys(&self.inner.db, user, &self.inner.keks).await?);
+        Ok(keys)
+    }
+}
+
+/// Whether the account's key is here: not so for a zero-knowledge account.
+///
+/// # Errors
+/// [`IdentityError::VaultNotInitialised`] where there is none anywhere.
+pub(crate) async fn has_key(db: impl Source, user: &UserId) -> Result<bool, IdentityError> {
+    let row = stored(db, user)
+        .await?
+        .ok_or(IdentityError::VaultNotInitialised)?;
+    Ok(row.sealed_key.is_some())
 }
 
 /// The account whose keys a space's fields are sealed with.

@@ -38,6 +38,7 @@ const TICK_ANSWER_WITHIN: Duration = Duration::from_hours(3);
 
 /// The compat path, so that a server of the older system is served as well.
 const PERSONAS: &[&str] = &["api", "v1", "personas", "admin"];
+const SEAL_MIGRATE: &[&str] = &["api", "v1", "admin", "seal", "migrate"];
 const RUNNER_TICK: &[&str] = &["api", "v1", "admin", "runner", "tick"];
 
 const QUERIES: &[&str] = &["api", "v1", "queries"];
@@ -165,6 +166,12 @@ impl ApiClient {
             .timeout(TICK_ANSWER_WITHIN)
             .json(who);
         self.read(request).await
+    }
+
+    /// One step of sealing everything anew.
+    pub(crate) async fn seal_step<T: DeserializeOwned>(&self, body: &Value) -> Result<T, ApiError> {
+        self.send(self.request(Method::POST, SEAL_MIGRATE, &[]), body)
+            .await
     }
 
     /// What the server answers to the question `name`.

@@ -24,6 +24,7 @@ use crate::commands::projector::ProjectorArgs;
 use crate::commands::rebuild::RebuildArgs;
 use crate::commands::runner::RunnerArgs;
 use crate::commands::schema::Contract;
+use crate::commands::seal::SealCommand;
 use crate::commands::seed::SeedArgs;
 use crate::commands::tick::TickArgs;
 use crate::commands::token::TokenArgs;
@@ -32,7 +33,7 @@ use crate::commands::vault::VaultCommand;
 use crate::commands::viewers::ViewersCommand;
 use crate::commands::{
     accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, findings, gateway,
-    health, mark, mounts, parked, personas, policy, projector, rebuild, runner, schema, seed, tick, token,
+    health, mark, mounts, parked, personas, policy, projector, rebuild, runner, schema, seal, seed, tick, token,
     top, up, vault, verify, viewers,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
@@ -116,6 +117,9 @@ enum Command {
     /// Keys at rest: which key-encryption key seals what, and sealing everything anew with another
     #[command(subcommand)]
     Vault(VaultCommand),
+    /// Encrypted fields: sealing all of them anew, beside a running server
+    #[command(subcommand)]
+    Seal(SealCommand),
     /// Copy everything this server keeps into a new folder; stop it first
     Backup(BackupArgs),
     /// Bring a backup back into an empty data folder
@@ -158,6 +162,7 @@ impl Command {
             Self::Tick(args) => args.api.json,
             Self::Top(args) => args.api.json,
             Self::Personas(command) => command.api().json,
+            Self::Seal(command) => command.api().json,
             Self::Events(_) | Self::Schema { .. } => true,
             Self::Token(args) => args.json,
             Self::Findings(args) => args.json,
@@ -257,6 +262,10 @@ impl Cli {
             Command::Viewers(command) => viewers::run(&command, &settings, clock, out).await,
             Command::Accounts(command) => accounts::run(&command, &settings, clock, out).await,
             Command::Vault(command) => vault::run(&command, &settings, clock, out).await,
+            Command::Seal(command) => {
+                let api = ApiClient::connect(command.api(), &settings)?;
+                seal::run(&command, &api, &clock, out).await
+            }
             Command::Config(ConfigCommand::Print { .. }) => config::run(&layers, out),
             Command::Backup(args) => backup::run_backup(&args, &settings, clock, out).await,
             Command::Restore(args) => backup::run_restore(&args, &settings, &clock, out),

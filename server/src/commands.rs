@@ -23,6 +23,7 @@ pub(crate) mod projector;
 pub(crate) mod rebuild;
 pub(crate) mod runner;
 pub(crate) mod schema;
+pub(crate) mod seal;
 pub(crate) mod seed;
 pub(crate) mod tick;
 pub(crate) mod token;

@@ -17,6 +17,7 @@ use identity::TokenAlgorithm;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::external_identity::checked_origin;
 pub(crate) use layers::{ConfigFlags, HouseFlags, Layers, Setting};
 pub(crate) use mounts::MountKeys;
 pub(crate) use secrets::weaknesses;
@@ -205,6 +206,10 @@ pub(crate) struct Config {
     pub(crate) issuer: String,
     /// Others whose tokens are accepted.
     pub(crate) issuers: Vec<IssuerKey>,
+    /// Another system whose logins, spaces and vaults are used instead of ours: its origin.
+    pub(crate) external_identity: Option<String>,
+    /// Who that system's tokens say they are from; its origin, where nothing is said.
+    pub(crate) external_issuer: Option<String>,
     /// How long a token lasts.
     pub(crate) token_ttl_minutes: u64,
     /// File of the key-encryption key; made at the first start in development.
@@ -317,6 +322,8 @@ impl Default for Config {
             service_key: Some(SecretString::from(DEVELOPMENT_SERVICE_KEY)),
             issuer: DEVELOPMENT_ISSUER.to_owned(),
             issuers: Vec::new(),
+            external_identity: None,
+            external_issuer: None,
             token_ttl_minutes: 12 * 60,
             kek_file: None,
             kek: None,
@@ -413,6 +420,15 @@ impl Config {
         }
         for (key, reason) in crate::otlp::faults(self) {
             fault(key, &reason);
+        }
+        if let Some(Err(reason)) = self.external_identity.as_deref().map(checked_origin) {
+            fault("external_identity", &reason);
+        }
+        if self.external_issuer.is_some() && self.external_identity.is_none() {
+            fault(
+                "external_issuer",
+                "belongs to external_identity, which is not set",
+            );
         }
         for (name, mount) in &self.mounts {
             let key = format!("mounts.{name}");

@@ -117,7 +117,7 @@ impl House {
         };
         let (log, queue) = rooms::open_log_and_queue(config, &nats).await?;
         let identity = open_identity(config, &public_url, clock.clone(), ids.clone()).await?;
-        rooms::trust_issuers(config, &public_url, &identity)?;
+        let external = rooms::trust_issuers(config, &public_url, &identity, clock.clone())?;
         let tables = rooms::open_tables(config).await?;
         let (projector, projected) = Projector::new(log.clone(), tables.clone(), clock.clone());
         let stop_projector = stops.projector.clone();
@@ -174,6 +174,7 @@ impl House {
             clock: clock.clone(),
             ids,
             health: health.clone(),
+            external,
             settings: rooms::http_settings(role, config, &public_url, address)?,
             metrics,
             operators: Operators::new(config.shown.clone(), budgets(config)),

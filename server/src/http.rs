@@ -33,6 +33,7 @@ mod problem;
 mod queries;
 mod replay;
 mod runner;
+mod seal;
 mod session;
 mod shield;
 mod spaces;
@@ -58,6 +59,7 @@ use projections::{ProjectorHandle, Tables};
 use secrecy::SecretString;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::external_identity::HttpExternalIdentity;
 use crate::house::HouseRole;
 use endpoint::Endpoint;
 pub(crate) use health::Health;
@@ -88,6 +90,8 @@ pub(crate) struct App {
     pub(crate) ids: Arc<dyn Ids>,
     /// Whether the house is open.
     pub(crate) health: Health,
+    /// Where accounts, spaces and vaults are kept, if not here.
+    pub(crate) external: Option<Arc<HttpExternalIdentity>>,
     /// How it is set up.
     pub(crate) settings: HttpSettings,
     /// What `/metrics` shows.
@@ -149,6 +153,7 @@ fn endpoints(production: bool) -> Vec<Endpoint> {
         spaces::endpoints(),
         sync::endpoints(),
         grants::endpoints(),
+        seal::endpoints(),
         users::endpoints(),
         personas::endpoints(),
         runner::endpoints(),

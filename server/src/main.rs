@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod external_identity;
 mod house;
 mod http;
 mod key_sets;

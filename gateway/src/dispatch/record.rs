@@ -6,7 +6,6 @@ use events::{CallEnded, CallId, CallOutcome, CallRefused, CallStarted, Event};
 
 use super::{Incoming, Refused};
 use crate::call_log::{NotRecorded, Note, OpenCall};
-use crate::field_crypto;
 use crate::gateway::Inner;
 use crate::settings::RecordCalls;
 
@@ -121,7 +120,7 @@ impl Inner {
         self.records.keys.reserve(&key, 1).await.ok()?;
         let mut nonce = [0; 12];
         self.ids.fill(&mut nonce);
-        let sealed = field_crypto::seal(key.bytes(), &incoming.arguments, nonce);
+        let sealed = key.cipher().seal(&incoming.arguments, nonce);
         (sealed.len() <= ARGUMENTS_BYTES_MAX).then_some(sealed)
     }
 

@@ -254,9 +254,11 @@ async fn what_stands_instead(
             let Some(wrote) = written.get(&(stands.table.clone(), stands.record_id.clone())) else {
                 continue;
             };
-            stands
-                .fields
-                .retain(|name, write| wrote.fields.get(name).is_some_and(|wrote| *wrote != write));
+            // A value that was sealed anew since is the same to a client that counts milliseconds.
+            stands.fields.retain(|name, write| {
+                let same = |wrote: &&FieldWrite| wrote.value == write.value && wrote.at == millis(write.at);
+                wrote.fields.get(name).is_some_and(|wrote| !same(wrote))
+            });
             let is_deleted_otherwise = stands.deleted_at.is_some() && stands.deleted_at != wrote.deleted_at;
             if is_deleted_otherwise || !stands.fields.is_empty() {
                 instead.push(stands);

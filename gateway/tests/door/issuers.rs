@@ -55,6 +55,7 @@ async fn house() -> (House, Arc<Elsewhere>) {
         algorithms: vec![TokenAlgorithm::EdDSA],
         scope: Some("mcp:tools".to_owned()),
         accounts: [("s-1".to_owned(), "anna@mana.test".to_owned())].into(),
+        is_whose_accounts_are_ours: false,
     };
     house.identity.trust(vec![issuer], &source).unwrap();
     (house, elsewhere)

@@ -125,6 +125,31 @@ pub(super) async fn revoke(
     Ok(revoked > 0)
 }
 
+/// Revokes every grant of the account that reaches into a space it owns no more.
+pub(crate) async fn revoke_in_space(
+    db: impl Source,
+    user: &UserId,
+    space: &SpaceId,
+    now: Timestamp,
+) -> Result<(), IdentityError> {
+    query(
+        "-- revoke_grants_in_space
+         UPDATE key_grants
+         SET
+             revoked_at = $3
+         WHERE
+             user_id = $1
+             AND space_id = $2
+             AND revoked_at IS NULL",
+    )
+    .bind(user.as_str())
+    .bind(space.as_str())
+    .bind(now.as_microsecond())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn insert(db: impl Source, grant: &KeyGrant) -> Result<(), IdentityError> {
     query(
         "-- insert_grant

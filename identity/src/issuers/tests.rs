@@ -161,6 +161,7 @@ impl Site {
             ],
             scope: None,
             accounts: [("subject-1".to_owned(), "anna@example.test".to_owned())].into(),
+            is_whose_accounts_are_ours: false,
         };
         change(&mut issuer);
         let published = Arc::new(Published::default());
@@ -494,6 +495,7 @@ async fn issuers_that_cannot_be_meant_are_refused_at_start() {
             algorithms: vec![TokenAlgorithm::EdDSA],
             scope: None,
             accounts: BTreeMap::new(),
+            is_whose_accounts_are_ours: false,
         };
         change(&mut issuer);
         let source: Arc<dyn KeySetSource> = Arc::new(Published::default());

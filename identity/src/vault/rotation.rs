@@ -10,7 +10,7 @@ use crate::audit::{self, Act, Deed};
 use crate::database::{Source, query, query_as, query_scalar};
 use crate::error::IdentityError;
 use crate::key_ring::KeyRing;
-use crate::{Identity, key_changes, rewrite, seal};
+use crate::{Identity, handover, key_changes, rewrite, seal};
 
 /// A past key as it is stored.
 #[derive(sqlx::FromRow)]
@@ -102,9 +102,13 @@ impl Identity {
 
     /// Destroys the account's past keys. What they sealed and nobody sealed anew is then lost to everybody: call it
     /// when nothing is left. Says how many there were.
+    ///
+    /// # Errors
+    /// [`IdentityError::HandoverUnderWay`] while a space that was handed over needs them.
     pub async fn destroy_past_keys(&self, user: &UserId) -> Result<u64, IdentityError> {
         let now = self.inner.clock.now();
         let mut tx = self.inner.db.begin().await?;
+        handover::must_not_be_under_way(&mut tx, user).await?;
         let destroyed = destroy_past_keys(&mut tx, user).await?;
         if destroyed == 0 {
             return Ok(0);

@@ -13,7 +13,7 @@ use crate::audit::{self, Act, Deed};
 use crate::database::query;
 use crate::error::IdentityError;
 use crate::seal::KEY_BYTES;
-use crate::{Identity, key_changes, rewrite, seal};
+use crate::{Identity, handover, key_changes, rewrite, seal};
 
 /// A master key wrapped with a recovery code. It is of no use without the code.
 #[derive(Clone, PartialEq, Eq)]
@@ -132,8 +132,8 @@ impl Identity {
     /// read and written by its owner's own client alone. Doing it twice changes nothing.
     ///
     /// # Errors
-    /// [`IdentityError::RecoveryWrapMissing`] when the owner left no wrap, and [`IdentityError::VaultNotInitialised`]
-    /// when there is no key.
+    /// [`IdentityError::RecoveryWrapMissing`] when the owner left no wrap, [`IdentityError::HandoverUnderWay`] while a
+    /// space needs the key, and [`IdentityError::VaultNotInitialised`] when there is none.
     pub async fn zero_knowledge_on(&self, user: &UserId) -> Result<(), IdentityError> {
         let now = self.inner.clock.now();
         let mut tx = self.inner.db.begin().await?;
@@ -146,6 +146,7 @@ impl Identity {
         if row.recovery_wrapped_key.is_none() {
             return Err(IdentityError::RecoveryWrapMissing);
         }
+        handover::must_not_be_under_way(&mut tx, user).await?;
         query(
             "-- destroy_master_key
              UPDATE vaults

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod deletion;
+mod handover;
 mod in_a_file;
 mod invitations;
 mod keys_at_rest;

@@ -1,5 +1,6 @@
 //! Opening the rooms, one function each: settings in, a handle out, and what is in the way as one clear line.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use events::{
 use gateway::field_crypto::FieldForm;
 use gateway::{GatewaySettings, MountsSettings, PolicyMode, PolicyRules, PolicySettings, RecordCalls};
 use identity::{
-    AccountKind, Database, Identity, IdentityError, IdentitySettings, KeySetSource, PasswordCost,
-    Registration, Role, Tier, TrustedIssuer,
+    AccountKind, Database, ExternalIdentity as _, Identity, IdentityError, IdentitySettings, KeySetSource,
+    PasswordCost, Registration, Role, Tier, TokenAlgorithm, TrustedIssuer,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use projections::Tables;
@@ -27,6 +28,7 @@ use super::brains;
 use super::{ADMIN_EMAIL, HouseRole, READ_YOUR_WRITES, failed};
 use crate::config::{Config, FieldEncryptionKey, PolicyModeKey, RecordCallsKey};
 use crate::exit::CommandError;
+use crate::external_identity::HttpExternalIdentity;
 use crate::http::HttpSettings;
 use crate::key_sets::HttpKeySets;
 use crate::keys::{key_ring, runner_key};
@@ -253,7 +255,8 @@ fn unopened(config: &Config, error: &IdentityError) -> CommandError {
     }
 }
 
-/// Trusts the issuers that are configured beside ourselves.
+/// Trusts the issuers that are configured beside ourselves, and stands in front of the system whose accounts are used
+/// instead of ours, if there is one.
 ///
 /// # Errors
 /// [`CommandError::Usage`] for one that cannot be meant.
@@ -261,7 +264,8 @@ pub(super) fn trust_issuers(
     config: &Config,
     public_url: &str,
     identity: &Identity,
-) -> Result<(), CommandError> {
+    clock: Arc<SystemClock>,
+) -> Result<Option<Arc<HttpExternalIdentity>>, CommandError> {
     let own = || vec!["mana".to_owned(), format!("{public_url}/mcp")];
     let issuers = config.issuers.iter().cloned().map(|issuer| TrustedIssuer {
         issuer: issuer.issuer,
@@ -274,11 +278,43 @@ pub(super) fn trust_issuers(
         algorithms: issuer.algorithms,
         scope: issuer.scope,
         accounts: issuer.accounts,
+        is_whose_accounts_are_ours: false,
     });
+    let mut issuers: Vec<TrustedIssuer> = issuers.collect();
+    let unusable = |error: String| CommandError::Usage(format!("external_identity: {error}"));
+    let external = config.external_identity.as_deref();
+    let external = external
+        .map(|origin| HttpExternalIdentity::new(origin, clock))
+        .transpose();
+    let external = external.map_err(unusable)?.map(Arc::new);
+    if let Some(external) = &external {
+        issuers.push(whose_accounts_are_ours(config, external));
+    }
+    let trusted = issuers.last().map(|issuer| issuer.issuer.clone());
     let source: Arc<dyn KeySetSource> = Arc::new(HttpKeySets::new().map_err(failed)?);
     identity
-        .trust(issuers.collect(), &source)
-        .map_err(|error| CommandError::Usage(error.to_string()))
+        .trust(issuers, &source)
+        .map_err(|error| CommandError::Usage(error.to_string()))?;
+    if let (Some(external), Some(issuer)) = (&external, trusted) {
+        identity
+            .stand_in_front_of(external.clone(), issuer)
+            .map_err(|error| unusable(error.to_string()))?;
+    }
+    Ok(external)
+}
+
+/// The system whose accounts are used instead of ours, as an issuer: its tokens are for it, and for us.
+fn whose_accounts_are_ours(config: &Config, external: &HttpExternalIdentity) -> TrustedIssuer {
+    let origin = external.origin().to_owned();
+    TrustedIssuer {
+        issuer: config.external_issuer.clone().unwrap_or_else(|| origin.clone()),
+        jwks_url: external.jwks_url(),
+        audiences: vec!["mana".to_owned(), format!("{origin}/mcp")],
+        algorithms: vec![TokenAlgorithm::EdDSA],
+        scope: None,
+        accounts: BTreeMap::new(),
+        is_whose_accounts_are_ours: true,
+    }
 }
 
 /// The log, and the work queue where the settings share ticks.

@@ -157,9 +157,24 @@ impl From<IdentityError> for Problem {
             IdentityError::NotStampable => Self::new(StatusCode::CONFLICT, "NOT_STAMPABLE", said),
             IdentityError::RotateForbidden => Self::new(StatusCode::CONFLICT, "ZK_ROTATE_FORBIDDEN", said),
             IdentityError::RecoveryWrapMissing => Self::bad_request("RECOVERY_WRAP_MISSING", said),
-            IdentityError::ZeroKnowledge | IdentityError::ZeroKnowledgeActive => {
+            IdentityError::ZeroKnowledge
+            | IdentityError::ZeroKnowledgeActive
+            | IdentityError::ZeroKnowledgeHandover { .. } => {
                 Self::new(StatusCode::CONFLICT, "ZK_ACTIVE", said)
             }
+            IdentityError::KeptElsewhere { .. } => Self::new(StatusCode::CONFLICT, "KEPT_ELSEWHERE", said),
+            IdentityError::UnknownElsewhere { .. } => {
+                Self::new(StatusCode::CONFLICT, "UNKNOWN_ELSEWHERE", said)
+            }
+            IdentityError::OwnerAway => Self::unavailable("OWNER_AWAY", said),
+            IdentityError::External { origin, error } => {
+                tracing::warn!(origin, error = %error, "the system that keeps accounts does not answer");
+                Self::unavailable(
+                    "EXTERNAL_IDENTITY_UNAVAILABLE",
+                    "the system that keeps accounts does not answer as it should now; try again",
+                )
+            }
+            IdentityError::HandoverUnderWay => Self::new(StatusCode::CONFLICT, "HANDOVER_UNDER_WAY", said),
             IdentityError::KeyExhausted => Self::new(StatusCode::CONFLICT, "KEY_EXHAUSTED", said),
             IdentityError::NotFound => Self::not_found("NOT_FOUND", said),
             IdentityError::SpaceRoleNeeded { .. } => {

@@ -4,6 +4,8 @@
 //! not kept here: every request says so itself, so that a switch, a new place and a lost one all count from the next
 //! request on.
 
+mod ends;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use events::{InvitationId, SpaceId, UserId};
@@ -18,8 +20,11 @@ use super::body::JsonObject;
 use super::caller::Authenticated;
 use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
+use super::personas::ERASED_WITHIN;
 use super::problem::Problem;
 use super::{App, iso};
+
+pub(crate) use ends::finish;
 
 /// Bytes of a request here: a handful of short fields.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -60,8 +65,23 @@ fn of_spaces() -> Vec<Endpoint> {
             .about(Access::Token, "A space of the caller's with its members")
             .refuses(&[404]),
         Endpoint::post(&["/api/v1/spaces/{id}/leave"], leave)
-            .about(Access::Token, "Leaves a space")
+            .about(Access::Token, "Leaves a space; its owner hands it over first")
             .refuses(&[404, 409]),
+        Endpoint::post(&["/api/v1/spaces/{id}/hand-over"], ends::hand_over)
+            .about(
+                Access::Token,
+                "Makes a member the owner of a space, whose key seals it from then on; for the owner",
+            )
+            .takes(member_schema())
+            .refuses(&[403, 404, 409, 503])
+            .body_bytes_max(BODY_BYTES_MAX),
+        Endpoint::delete(SPACE, ends::delete)
+            .about(
+                Access::Token,
+                "Deletes a space and everything in it for good; for the owner",
+            )
+            .refuses(&[403, 404, 409])
+            .time_limit(ERASED_WITHIN),
         Endpoint::get(INVITATIONS, invitations)
             .about(
                 Access::Token,
@@ -109,6 +129,14 @@ fn new_space_schema() -> Value {
             "name": { "type": "string", "minLength": 1, "maxLength": 200 },
             "type": { "enum": TYPES.map(|(word, _)| word) },
         },
+    })
+}
+
+fn member_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["userId"],
+        "properties": { "userId": { "type": "string", "description": "a member of the space" } },
     })
 }
 

@@ -126,6 +126,7 @@ impl TestHouse {
             clock,
             ids,
             health: Health::new(),
+            external: None,
             settings: HttpSettings {
                 role: crate::house::HouseRole::Whole,
                 production,

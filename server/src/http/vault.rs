@@ -1,16 +1,19 @@
 //! The caller's vault: its master key, and what its owner may do with it.
 
+mod elsewhere;
+
 use axum::Json;
 use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use http::Method;
 use identity::{MasterKey, RecoveryWrap, VaultAccess};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::body::JsonObject;
-use super::caller::Authenticated;
+use super::caller::{Authenticated, BearerToken};
 use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
 use super::problem::Problem;
@@ -84,13 +87,27 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-async fn key(State(app): State<App>, Authenticated(caller): Authenticated) -> Result<Json<Value>, Problem> {
+async fn key(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    BearerToken(token): BearerToken,
+) -> Result<Json<Value>, Problem> {
+    if let Some(answer) = elsewhere::asked(&app, Method::GET, "key", &token, None).await {
+        return answer;
+    }
     Ok(Json(access_json(
         &app.identity.vault_access(&caller.user_id).await?,
     )))
 }
 
-async fn init(State(app): State<App>, Authenticated(caller): Authenticated) -> Result<Json<Value>, Problem> {
+async fn init(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    BearerToken(token): BearerToken,
+) -> Result<Json<Value>, Problem> {
+    if let Some(answer) = elsewhere::asked(&app, Method::POST, "init", &token, None).await {
+        return answer;
+    }
     Ok(Json(access_json(
         &app.identity.vault_init(&caller.user_id).await?,
     )))
@@ -99,14 +116,22 @@ async fn init(State(app): State<App>, Authenticated(caller): Authenticated) -> R
 async fn rotate(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
+    BearerToken(token): BearerToken,
 ) -> Result<Json<Value>, Problem> {
+    if let Some(answer) = elsewhere::asked(&app, Method::POST, "rotate", &token, None).await {
+        return answer;
+    }
     Ok(Json(key_json(&app.identity.vault_rotate(&caller.user_id).await?)))
 }
 
 async fn status(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
+    BearerToken(token): BearerToken,
 ) -> Result<Json<Value>, Problem> {
+    if let Some(answer) = elsewhere::asked(&app, Method::GET, "status", &token, None).await {
+        return answer;
+    }
     let status = app.identity.vault_status(&caller.user_id).await?;
     Ok(Json(match status {
         None => json!({ "vaultExists": false, "hasRecoveryWrap": false, "zeroKnowledge": false }),
@@ -124,8 +149,13 @@ async fn status(
 async fn set_wrap(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
+    BearerToken(token): BearerToken,
     JsonObject(body): JsonObject,
 ) -> Result<Json<Value>, Problem> {
+    let given = Value::Object(body.clone());
+    if let Some(answer) = elsewhere::asked(&app, Method::POST, "recovery-wrap", &token, Some(&given)).await {
+        return answer;
+    }
     let mut faults = Faults::default();
     let mut fields = Fields::new(body, &mut faults);
     let wrap = RecoveryWrap {
@@ -140,7 +170,11 @@ async fn set_wrap(
 async fn remove_wrap(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
+    BearerToken(token): BearerToken,
 ) -> Result<Json<Value>, Problem> {
+    if let Some(answer) = elsewhere::asked(&app, Method::DELETE, "recovery-wrap", &token, None).await {
+        return answer;
+    }
     app.identity.remove_recovery_wrap(&caller.user_id).await?;
     Ok(Json(json!({ "ok": true, "hasRecoveryWrap": false })))
 }
@@ -148,8 +182,14 @@ async fn remove_wrap(
 async fn zero_knowledge_switch(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
+    BearerToken(token): BearerToken,
     JsonObject(mut body): JsonObject,
 ) -> Result<Json<Value>, Problem> {
+    if app.external.is_some() {
+        let given = Value::Object(std::mem::take(&mut body));
+        let answer = elsewhere::asked(&app, Method::POST, "zero-knowledge", &token, Some(&given)).await;
+        return answer.unwrap_or_else(|| Err(Problem::of_status(http::StatusCode::NOT_FOUND)));
+    }
     let Some(enable) = body.remove("enable").as_ref().and_then(Value::as_bool) else {
         let detail = "enable: must be true or false";
         return Err(Problem::bad_request("INVALID_FIELDS", detail).with(

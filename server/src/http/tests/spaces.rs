@@ -1,3 +1,5 @@
+mod ends;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -197,6 +199,7 @@ async fn a_strangers_space_and_one_that_does_not_exist_are_told_apart_by_nobody(
     );
     let space = make(&house, &anna, "team").await;
     let (email, role) = (json!({ "email": "x@example.org" }), json!({ "role": "member" }));
+    let next = json!({ "userId": eva.id });
     let mut told = Vec::new();
     for id in [space.as_str(), "none"] {
         for (method, path, body) in [
@@ -207,6 +210,8 @@ async fn a_strangers_space_and_one_that_does_not_exist_are_told_apart_by_nobody(
             ("DELETE", "/invitations/x".to_owned(), None),
             ("POST", format!("/members/{}", anna.id), Some(&role)),
             ("DELETE", format!("/members/{}", anna.id), None),
+            ("POST", "/hand-over".to_owned(), Some(&next)),
+            ("DELETE", String::new(), None),
         ] {
             let path = format!("/api/v1/spaces/{id}{path}");
             let answer = house.ask_as(&eva.token, method, &path, body).await;

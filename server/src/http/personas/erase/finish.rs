@@ -6,13 +6,13 @@ use events::{Clock as _, PersonaId};
 use tokio_util::sync::CancellationToken;
 
 use super::erase;
-use crate::http::App;
+use crate::http::{App, spaces};
 
 /// How often is looked. Between looks whoever asks again finishes sooner.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// At the start and then now and then: finishes every erasure that has begun, and the rewriting of files that is due,
-/// until `stop`.
+/// At the start and then now and then: finishes every erasure that has begun, the rewriting of files that is due, and
+/// every space that was handed over or deleted, until `stop`.
 ///
 /// A persona that is half erased is in no list any more, so nobody would think of asking again.
 pub(crate) async fn finish_begun(app: App, stop: CancellationToken) {
@@ -21,6 +21,15 @@ pub(crate) async fn finish_begun(app: App, stop: CancellationToken) {
             // A step that is cut is taken again at the next start.
             () = stop.cancelled() => return,
             () = finish_all(&app) => {}
+        }
+        tokio::select! {
+            // As above.
+            () = stop.cancelled() => return,
+            finished = spaces::finish(&app) => {
+                if let Err(problem) = finished {
+                    tracing::warn!(code = problem.code(), "spaces that were handed over or deleted are not done with yet");
+                }
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
