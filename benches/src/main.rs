@@ -4,6 +4,7 @@
 mod append;
 mod bare_rmcp;
 mod cast;
+mod crypto;
 mod door;
 mod figures;
 mod fold;
@@ -119,6 +120,15 @@ enum Bench {
         #[arg(long, default_value_t = 10_000)]
         resting: usize,
     },
+    /// Encrypted fields sealed and opened, and tokens verified, beside the bare crates
+    Crypto {
+        /// Rounds, each of them once through everything
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Milliseconds of one turn
+        #[arg(long, default_value_t = 300)]
+        turn_ms: u64,
+    },
     /// The bare rmcp server that `gateway`, `mount` and `cast` are measured beside
     #[command(hide = true)]
     BareRmcp,
@@ -190,6 +200,9 @@ async fn main() -> anyhow::Result<()> {
                 resting: *resting,
             };
             Box::pin(cast::measure(program, plan)).await?
+        }
+        Bench::Crypto { rounds, turn_ms } => {
+            crypto::measure(*rounds, Duration::from_millis(*turn_ms)).await?
         }
         Bench::BareRmcp => return bare_rmcp::serve().await,
     };

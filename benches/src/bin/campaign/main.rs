@@ -14,11 +14,13 @@ mod log_view;
 mod malformed;
 mod read_back;
 mod report;
+mod rotate;
 mod runners;
 mod strangers;
 mod table_view;
 mod tamper;
 mod tokens;
+mod transplant;
 mod trial;
 
 use std::path::PathBuf;
@@ -58,6 +60,16 @@ enum Campaign {
     Malformed(MalformedArgs),
     /// Give every parser of what strangers send anything at all; none may panic or hang
     Fuzz(FuzzArgs),
+    /// Put encrypted values into one another's places and flip bits, by plain SQL; every read must be refused
+    Transplant(TransplantArgs),
+    /// Rotate signing keys while another process verifies, and key-encryption keys under kills and reads
+    Rotate(RotateArgs),
+    /// The other process of `rotate`
+    #[command(hide = true)]
+    VerifyTokens {
+        /// Where the accounts are
+        folder: PathBuf,
+    },
     /// Change stored messages behind the server's back; `verify` must name every place, and nothing else
     Tamper(TamperArgs),
 }
@@ -206,6 +218,41 @@ struct TamperArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct TransplantArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// Attempts: every swap of two values first, then flipped bits
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rounds: u64,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct RotateArgs {
+    /// The program to try
+    #[arg(long, value_name = "PROGRAM")]
+    program: PathBuf,
+    /// How often the program that seals keys anew is killed
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    rounds: u32,
+    /// Accounts whose keys are sealed anew
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    users: u32,
+    /// What all random choices follow from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct KillArgs {
     /// The program to try
     #[arg(long, value_name = "PROGRAM")]
@@ -261,6 +308,20 @@ fn main() -> anyhow::Result<ExitCode> {
             let seed = args.seed.unwrap_or_else(chosen_seed);
             let trial = runtime.block_on(tokens::run(&args.program, args.rounds, seed))?;
             trial.print(args.json)
+        }
+        Campaign::Transplant(args) => {
+            let seed = args.seed.unwrap_or_else(chosen_seed);
+            let trial = runtime.block_on(transplant::run(&args.program, args.rounds, seed))?;
+            trial.print(args.json)
+        }
+        Campaign::Rotate(args) => {
+            let seed = args.seed.unwrap_or_else(chosen_seed);
+            let trial = runtime.block_on(rotate::run(&args.program, args.rounds, args.users, seed))?;
+            trial.print(args.json)
+        }
+        Campaign::VerifyTokens { folder } => {
+            runtime.block_on(rotate::verify(&folder))?;
+            Ok(ExitCode::SUCCESS)
         }
         Campaign::Tamper(args) => runtime.block_on(tamper(args)),
         Campaign::Malformed(args) => {

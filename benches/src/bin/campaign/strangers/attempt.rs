@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use benches::Site;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +30,7 @@ const METHODS: [&str; 8] = [
     "notifications/cancelled",
 ];
 /// Paths beside MCP, `{}` standing for something of Alice's.
-const PATHS: [&str; 15] = [
+const PATHS: [&str; 18] = [
     "/api/v1/me/encryption-vault/key",
     "/api/v1/me/encryption-vault/status",
     "/api/auth/organization/list",
@@ -39,6 +41,9 @@ const PATHS: [&str; 15] = [
     "/api/v1/internal/personas/due",
     "/sync/{}/pull",
     "/api/v1/spaces/{}",
+    "/api/v1/spaces/{}/hand-over",
+    "/api/v1/admin/seal/migrate",
+    "/api/v1/admin/audit",
     "/api/v1/{}",
     "/mcp/{}",
     "/diag/{}",
@@ -101,6 +106,14 @@ impl Bob {
             .filter_map(|tool| Some((tool["name"].as_str()?.to_owned(), tool["inputSchema"].clone())))
             .collect();
         Ok(bob)
+    }
+
+    /// His account's id, as his token says it.
+    pub(super) fn id(&self) -> String {
+        let payload = self.token.split('.').nth(1).unwrap_or_default();
+        let claims = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+        let claims: Value = serde_json::from_slice(&claims).unwrap_or_default();
+        claims["sub"].as_str().unwrap_or_default().to_owned()
     }
 
     /// A request of his own to any address.

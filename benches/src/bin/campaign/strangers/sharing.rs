@@ -84,7 +84,7 @@ pub(super) fn spaces(bob: &Bob, alice: &Alice, dice: &mut ChaCha8Rng) -> (&'stat
     let (space, account) = (any(alice, Kind::Space, dice), any(alice, Kind::Account, dice));
     let invitation = any(alice, Kind::Invitation, dice);
     let here = format!("/api/v1/spaces/{space}");
-    let (name, asked) = match dice.random_range(0..9) {
+    let (name, asked) = match dice.random_range(0..12) {
         0 => ("look into her space", bob.ask(Method::GET, &here)),
         1 => ("leave her space", bob.ask(Method::POST, &format!("{here}/leave"))),
         2 => (
@@ -110,6 +110,17 @@ pub(super) fn spaces(bob: &Bob, alice: &Alice, dice: &mut ChaCha8Rng) -> (&'stat
             bob.ask(Method::DELETE, &format!("{here}/members/{account}")),
         ),
         7 => (
+            "hand her space to himself",
+            bob.ask(Method::POST, &format!("{here}/hand-over"))
+                .json(&json!({"userId": bob.id()})),
+        ),
+        8 => (
+            "hand her space to her",
+            bob.ask(Method::POST, &format!("{here}/hand-over"))
+                .json(&json!({"userId": account})),
+        ),
+        9 => ("delete her space", bob.ask(Method::DELETE, &here)),
+        10 => (
             "accept another's invitation",
             bob.ask(
                 Method::POST,
