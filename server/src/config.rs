@@ -421,15 +421,7 @@ impl Config {
         for (key, reason) in crate::otlp::faults(self) {
             fault(key, &reason);
         }
-        if let Some(Err(reason)) = self.external_identity.as_deref().map(checked_origin) {
-            fault("external_identity", &reason);
-        }
-        if self.external_issuer.is_some() && self.external_identity.is_none() {
-            fault(
-                "external_issuer",
-                "belongs to external_identity, which is not set",
-            );
-        }
+        self.external_faults(&mut fault);
         for (name, mount) in &self.mounts {
             let key = format!("mounts.{name}");
             mount.faults().into_iter().for_each(|reason| fault(&key, reason));
@@ -471,6 +463,18 @@ impl Config {
             }
         }
         faults
+    }
+
+    fn external_faults(&self, fault: &mut impl FnMut(&str, &str)) {
+        if let Some(Err(reason)) = self.external_identity.as_deref().map(checked_origin) {
+            fault("external_identity", &reason);
+        }
+        if self.external_issuer.is_some() && self.external_identity.is_none() {
+            fault(
+                "external_issuer",
+                "belongs to external_identity, which is not set",
+            );
+        }
     }
 
     /// Whether well-known secrets are fine.

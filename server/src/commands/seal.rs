@@ -176,24 +176,22 @@ fn text(migrated: &Migrated) -> String {
     } else {
         "sealed anew"
     };
-    let mut text = format!(
+    let mut lines = vec![format!(
         "{} looked at: {} {did} as {form}, {} {form} already",
         count_of(migrated.records, "record"),
         count_of(migrated.resealed, "field"),
         migrated.current
-    );
+    )];
     if migrated.zero_knowledge > 0 {
-        text += &format!(
-            "\nskipped {} in {} of zero-knowledge accounts: only their owners' own apps can write them anew",
+        lines.push(format!(
+            "skipped {} in {} of zero-knowledge accounts: only their owners' own apps can write them anew",
             count_of(migrated.zero_knowledge, "field"),
             count_of(migrated.zero_knowledge_spaces as u64, "space")
-        );
+        ));
     }
     if migrated.keyless > 0 {
-        text += &format!(
-            "\nskipped {} of spaces that are nobody's any more",
-            count_of(migrated.keyless, "field")
-        );
+        let fields = count_of(migrated.keyless, "field");
+        lines.push(format!("skipped {fields} of spaces that are nobody's any more"));
     }
-    text
+    lines.join("\n")
 }

@@ -122,7 +122,6 @@ fn place(after: Value, faults: &mut Faults) -> StoredPlace {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn problem(error: ToolError) -> Problem {
     match error {
         ToolError::Refused { code, reason } => Problem::new(StatusCode::CONFLICT, code, reason),

@@ -84,15 +84,67 @@ async fn call(up: &Up, token: &str, tool: &str, arguments: Value) -> Value {
     serde_json::from_str(data.unwrap_or(&text).trim()).unwrap()
 }
 
-fn credentials(email: &str, password: &str) -> Option<Value> {
-    Some(json!({ "email": email, "password": password }))
+fn credentials(email: &str, password: &str) -> Value {
+    json!({ "email": email, "password": password })
+}
+
+async fn what_changes_there_is_known_here(origin: &Up, front: &Up, token: &str, key: &Value) {
+    // A place she gets there is hers here within seconds, and spaces are made there alone.
+    let team = json!({"name": "Team", "type": "team"});
+    let (status, told) = ask(
+        front,
+        Method::POST,
+        "/api/v1/spaces",
+        Some(token),
+        Some(team.clone()),
+    )
+    .await;
+    assert_eq!(
+        (status, &told["code"]),
+        (StatusCode::CONFLICT, &json!("KEPT_ELSEWHERE")),
+        "{told}"
+    );
+    let (_, made) = ask(origin, Method::POST, "/api/v1/spaces", Some(token), Some(team)).await;
+    let id = made["space"]["id"].as_str().unwrap();
+    let is_here = async || {
+        let (_, spaces) = ask(
+            front,
+            Method::GET,
+            "/api/auth/organization/list",
+            Some(token),
+            None,
+        )
+        .await;
+        spaces.to_string().contains(id)
+    };
+    assert!(testkit::wait_until_async(std::time::Duration::from_mins(1), is_here).await);
+
+    // A rotated key is asked for anew when it is rotated through here.
+    let (status, rotated) = ask(
+        front,
+        Method::POST,
+        "/api/v1/me/encryption-vault/rotate",
+        Some(token),
+        None,
+    )
+    .await;
+    assert_eq!(status, StatusCode::OK, "{rotated}");
+    assert_ne!(rotated["masterKey"], *key);
+    let made = call(
+        front,
+        token,
+        "notes.create",
+        json!({"title": "after", "content": "x"}),
+    )
+    .await;
+    assert_ne!(made["result"]["isError"], true, "{made}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_and_personas_of_another_system_work_here_with_its_logins_spaces_and_keys() {
     let houses = Houses::start();
     let (origin, front) = (&houses.origin, &houses.front);
-    let anna = credentials("anna@example.org", PASSWORD);
+    let anna = Some(credentials("anna@example.org", PASSWORD));
     ask(origin, Method::POST, "/api/v1/auth/register", None, anna.clone()).await;
 
     // Nobody is made here, and a wrong password is the other system's to refuse.
@@ -101,7 +153,7 @@ async fn people_and_personas_of_another_system_work_here_with_its_logins_spaces_
         Method::POST,
         "/api/v1/auth/register",
         None,
-        credentials("x@example.org", PASSWORD),
+        Some(credentials("x@example.org", PASSWORD)),
     )
     .await;
     assert_eq!(
@@ -109,7 +161,7 @@ async fn people_and_personas_of_another_system_work_here_with_its_logins_spaces_
         (StatusCode::CONFLICT, &json!("KEPT_ELSEWHERE")),
         "{told}"
     );
-    let wrong = credentials("anna@example.org", "another password");
+    let wrong = Some(credentials("anna@example.org", "another password"));
     let (status, told) = ask(front, Method::POST, "/api/v1/auth/login", None, wrong).await;
     assert_eq!(
         (status, &told["code"]),
@@ -165,55 +217,7 @@ async fn people_and_personas_of_another_system_work_here_with_its_logins_spaces_
         "{sealed:?}"
     );
 
-    // A place she gets there is hers here within seconds, and spaces are made there alone.
-    let team = json!({"name": "Team", "type": "team"});
-    let (status, told) = ask(
-        front,
-        Method::POST,
-        "/api/v1/spaces",
-        Some(token),
-        Some(team.clone()),
-    )
-    .await;
-    assert_eq!(
-        (status, &told["code"]),
-        (StatusCode::CONFLICT, &json!("KEPT_ELSEWHERE")),
-        "{told}"
-    );
-    let (_, made) = ask(origin, Method::POST, "/api/v1/spaces", Some(token), Some(team)).await;
-    let id = made["space"]["id"].as_str().unwrap();
-    let is_here = async || {
-        let (_, spaces) = ask(
-            front,
-            Method::GET,
-            "/api/auth/organization/list",
-            Some(token),
-            None,
-        )
-        .await;
-        spaces.to_string().contains(id)
-    };
-    assert!(testkit::wait_until_async(std::time::Duration::from_mins(1), is_here).await);
-
-    // A rotated key is asked for anew when it is rotated through here.
-    let (status, rotated) = ask(
-        front,
-        Method::POST,
-        "/api/v1/me/encryption-vault/rotate",
-        Some(token),
-        None,
-    )
-    .await;
-    assert_eq!(status, StatusCode::OK, "{rotated}");
-    assert_ne!(rotated["masterKey"], key["masterKey"]);
-    let made = call(
-        front,
-        token,
-        "notes.create",
-        json!({"title": "after", "content": "x"}),
-    )
-    .await;
-    assert_ne!(made["result"]["isError"], true, "{made}");
+    what_changes_there_is_known_here(origin, front, token, &key["masterKey"]).await;
 
     // Personas are seeded there, then here, and act here with their own logins.
     let seeded = origin.json(&["seed"]);
@@ -234,7 +238,7 @@ async fn people_and_personas_of_another_system_work_here_with_its_logins_spaces_
 async fn a_system_that_is_down_and_an_account_it_does_not_have_are_told_apart() {
     let houses = Houses::start();
     let Houses { origin, front, _dir } = houses;
-    let anna = credentials("anna@example.org", PASSWORD);
+    let anna = Some(credentials("anna@example.org", PASSWORD));
     ask(&origin, Method::POST, "/api/v1/auth/register", None, anna.clone()).await;
     let (_, login) = ask(&front, Method::POST, "/api/v1/auth/login", None, anna.clone()).await;
     let token = login["token"].as_str().unwrap().to_owned();
