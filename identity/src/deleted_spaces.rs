@@ -89,12 +89,7 @@ impl Identity {
     }
 }
 
-async fn insert(
-    tx: &mut Tx,
-    owner: &UserId,
-    space: &SpaceId,
-    now: Timestamp,
-) -> Result<(), IdentityError> {
+async fn insert(tx: &mut Tx, owner: &UserId, space: &SpaceId, now: Timestamp) -> Result<(), IdentityError> {
     query(
         "-- insert_deleted_space
          INSERT INTO deleted_spaces (

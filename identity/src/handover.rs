@@ -143,10 +143,7 @@ impl Identity {
 }
 
 /// Refuses to destroy keys that a space which was handed over still needs, or that it is being sealed with.
-pub(crate) async fn must_not_be_under_way(
-    tx: &mut Tx,
-    user: &UserId,
-) -> Result<(), IdentityError> {
+pub(crate) async fn must_not_be_under_way(tx: &mut Tx, user: &UserId) -> Result<(), IdentityError> {
     let under_way: Option<String> = query_scalar(
         "-- handover_under_way
          SELECT space_past_owners.space_id
@@ -169,11 +166,7 @@ pub(crate) async fn must_not_be_under_way(
 }
 
 /// The place of `by` in a space that it owns and may let go of.
-pub(crate) async fn owned(
-    tx: &mut Tx,
-    by: &UserId,
-    space: &SpaceId,
-) -> Result<Membership, IdentityError> {
+pub(crate) async fn owned(tx: &mut Tx, by: &UserId, space: &SpaceId) -> Result<Membership, IdentityError> {
     let place = memberships::by_space_and_user(&mut *tx, space, by)
         .await?
         .ok_or(IdentityError::NotFound)?;
@@ -232,11 +225,7 @@ async fn put_past_owner(
     Ok(())
 }
 
-async fn delete_past_owner(
-    tx: &mut Tx,
-    space: &SpaceId,
-    owner: &UserId,
-) -> Result<(), IdentityError> {
+async fn delete_past_owner(tx: &mut Tx, space: &SpaceId, owner: &UserId) -> Result<(), IdentityError> {
     query(
         "-- delete_past_owner
          DELETE FROM space_past_owners

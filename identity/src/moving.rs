@@ -16,7 +16,7 @@ use crate::database::{Database, Db, Tx};
 use crate::error::{DatabaseError, IdentityError};
 
 /// All tables, each after those it refers to.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 16] = [
     "users",
     "credentials",
     "spaces",
@@ -31,6 +31,8 @@ const TABLES: [&str; 14] = [
     "key_grants",
     "wrong_passwords",
     "key_changes",
+    "space_past_owners",
+    "deleted_spaces",
 ];
 
 /// What was moved.

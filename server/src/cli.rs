@@ -33,8 +33,8 @@ use crate::commands::vault::VaultCommand;
 use crate::commands::viewers::ViewersCommand;
 use crate::commands::{
     accounts, audit, backup, bridge, cleanup, config, demo, doctor, events as log_events, findings, gateway,
-    health, mark, mounts, parked, personas, policy, projector, rebuild, runner, schema, seal, seed, tick, token,
-    top, up, vault, verify, viewers,
+    health, mark, mounts, parked, personas, policy, projector, rebuild, runner, schema, seal, seed, tick,
+    token, top, up, vault, verify, viewers,
 };
 use crate::config::{ConfigFlags, HouseFlags, Layers, colour};
 use crate::exit::CommandError;

@@ -4,13 +4,13 @@ use events::UserId;
 use jiff::Timestamp;
 
 use super::ExternalAccount;
+use crate::Identity;
 use crate::accounts::{self, Account};
 use crate::database::{Tx, query};
 use crate::error::IdentityError;
 use crate::memberships::{self, Membership};
 use crate::registration::{check_email, normalized_email, refuse_unless};
 use crate::spaces::{SpaceRole, SpaceType, insert_member, slug};
-use crate::Identity;
 
 /// Spaces an account may have elsewhere; more are not believed.
 const PLACES_MAX: usize = 200;
@@ -198,11 +198,7 @@ async fn demote_owner(tx: &mut Tx, place: &Membership) -> Result<(), IdentityErr
     Ok(())
 }
 
-async fn delete_place(
-    tx: &mut Tx,
-    user: &UserId,
-    place: &Membership,
-) -> Result<(), IdentityError> {
+async fn delete_place(tx: &mut Tx, user: &UserId, place: &Membership) -> Result<(), IdentityError> {
     query(
         "-- delete_mirrored_place
          DELETE FROM space_members
