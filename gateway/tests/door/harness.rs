@@ -11,7 +11,7 @@ use identity::{
     Account, AccountKind, Identity, IdentitySettings, KeyEncryptionKey, NewSpace, PasswordCost, Registration,
     Role, SpaceRole, SpaceType, Tier,
 };
-use projections::{Projector, Tables};
+use projections::{Projector, ProjectorHandle, Tables};
 use rmcp::model::{CallToolRequestParams, CallToolResult};
 use rmcp::service::{RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -33,6 +33,7 @@ pub(crate) struct House {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) http: reqwest::Client,
     pub(crate) dir: tempfile::TempDir,
+    projected: ProjectorHandle,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -113,7 +114,7 @@ impl House {
             identity.clone(),
             plan.log.clone(),
             tables.clone(),
-            handle,
+            handle.clone(),
             clock,
             Arc::new(SystemIds),
             plan.annex,
@@ -129,6 +130,7 @@ impl House {
             log: plan.log,
             http,
             dir,
+            projected: handle,
             stop,
             tasks,
         }
@@ -137,17 +139,13 @@ impl House {
     /// Another door of the same house, as another process would open one: the same accounts, log, tables and secret.
     pub(crate) async fn another_door(&self, settings: GatewaySettings) -> Self {
         let clock = Arc::new(SystemClock::new());
-        let (projector, handle) = Projector::new(self.log.clone(), self.tables.clone(), clock.clone());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let until = stop.clone();
-        // It stands by, and takes over when the first one stops.
-        tasks.spawn(async move { projector.run(until).await.unwrap() });
         let gateway = Gateway::new(
             settings,
             self.identity.clone(),
             self.log.clone(),
             self.tables.clone(),
-            handle,
+            self.projected.clone(),
             clock,
             Arc::new(SystemIds),
         )
@@ -160,6 +158,7 @@ impl House {
             log: self.log.clone(),
             http: self.http.clone(),
             dir: tempfile::tempdir().unwrap(),
+            projected: self.projected.clone(),
             stop,
             tasks,
         }

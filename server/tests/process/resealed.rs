@@ -21,6 +21,7 @@ async fn account(up: &Up) -> String {
         let asked = Client::new().post(format!("{}{path}", up.api)).json(&credentials);
         asked.send().await.unwrap().json::<Value>().await.unwrap()
     };
+    // The second time it is there already.
     ask("/api/v1/auth/register").await;
     ask("/api/v1/auth/login").await["token"]
         .as_str()
@@ -90,6 +91,7 @@ async fn killed_in_the_middle_sealing_anew_goes_on_where_it_stopped_and_every_wr
     assert_eq!(old.stop(), Some(0));
 
     let new = Up::start(&data);
+    let token = account(&new).await;
     let (counted, code) = new.json(&["seal", "migrate", "--dry-run"]);
     assert_eq!(
         (code, &counted["resealed"]),
@@ -125,6 +127,7 @@ async fn killed_in_the_middle_sealing_anew_goes_on_where_it_stopped_and_every_wr
     command.wait().unwrap();
 
     let again = Up::start(&data);
+    let token = account(&again).await;
     let (migrated, code) = again.json(&["seal", "migrate", "--to", "enc:2"]);
     assert_eq!((code, &migrated["refused"]), (0, &json!(0)), "{migrated}");
     assert_eq!(
