@@ -19,8 +19,7 @@ use std::time::Duration;
 
 use events::spans::Span;
 use events::{
-    ERROR_CHARS_MAX, Event, PersonaId, SpaceEntered, TickFinished, TickId, TickOutcome, TickStarted,
-    TickTrigger, capped,
+    ERROR_CHARS_MAX, Event, PersonaId, SpaceEntered, TickFinished, TickId, TickStarted, TickTrigger, capped,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;

@@ -33,7 +33,7 @@ use crate::memberships::Membership;
 use crate::registration::refuse_unless;
 use crate::seal::KEY_BYTES;
 use crate::vault::{self, MasterKey, SpaceKeys};
-use crate::{Identity, telemetry};
+use crate::{Identity, throttle};
 
 /// How old what we know of an account's spaces may be when its token is shown.
 const PLACES_FRESH_FOR: Duration = Duration::from_secs(10);
@@ -272,18 +272,16 @@ impl Identity {
         email: &str,
         password: &SecretString,
     ) -> Result<Login, IdentityError> {
-        let (now, since_start) = (self.inner.clock.now(), self.inner.clock.monotonic());
+        let now = self.inner.clock.now();
         let login = match external.source.login(email, password).await {
             Ok(login) => login,
             Err(ExternalError::Refused) => {
-                metrics::counter!(telemetry::LOGINS_REFUSED).increment(1);
-                self.inner.throttle.was_wrong(email, since_start);
-                audit::record(&self.inner.db, Deed::of_the_house(Act::LoginRefused, None), now).await?;
+                self.refuse_login(email, None, now).await?;
                 return Err(IdentityError::BadCredentials);
             }
             Err(error) => return Err(external.failed(error)),
         };
-        self.inner.throttle.was_right(email);
+        throttle::forget(&self.inner.db, email).await?;
         let account = self.mirror_account(&login.account).await;
         let account = account.map_err(|error| external.unfit(error))?;
         account

@@ -69,16 +69,7 @@ impl Identity {
             .transpose()
             .map_err(|_| IdentityError::unknown_value("credentials.user_id"))?;
         let Some(user) = user.clone().filter(|_| matches) else {
-            metrics::counter!(telemetry::LOGINS_REFUSED).increment(1);
-            let mut tx = inner.db.begin().await?;
-            let held = throttle::was_wrong(&mut tx, &email, now).await?;
-            let act = if held.wait(now).is_some() {
-                Act::LoginThrottled
-            } else {
-                Act::LoginRefused
-            };
-            audit::record(&mut tx, Deed::of_the_house(act, user.as_ref()), now).await?;
-            tx.commit().await?;
+            self.refuse_login(&email, user.as_ref(), now).await?;
             return Err(IdentityError::BadCredentials);
         };
         if held.is_some() {
@@ -91,6 +82,25 @@ impl Identity {
         })?;
         audit::record(&inner.db, Deed::own(Act::LoginAccepted, &user), now).await?;
         Ok(login)
+    }
+
+    /// Counts and records a wrong password.
+    pub(crate) async fn refuse_login(
+        &self,
+        email: &str,
+        user: Option<&UserId>,
+        now: Timestamp,
+    ) -> Result<(), IdentityError> {
+        metrics::counter!(telemetry::LOGINS_REFUSED).increment(1);
+        let mut tx = self.inner.db.begin().await?;
+        let held = throttle::was_wrong(&mut tx, email, now).await?;
+        let act = if held.wait(now).is_some() {
+            Act::LoginThrottled
+        } else {
+            Act::LoginRefused
+        };
+        audit::record(&mut tx, Deed::of_the_house(act, user), now).await?;
+        tx.commit().await
     }
 
     /// Mints a token without a password. For the development issuer only, which the caller must check.

@@ -74,8 +74,7 @@ pub use queries::{
     OutcomeCount, PAGE_MAX, Page, PageRequest, ParkedRow, PersonaDay, PersonaRow, RatingFilter, RatingRow,
     RecentAction, RecordRow, RefusalRow, RuleCount, ScoreDay, SessionRow, SourceCount, Spend, SpendDay,
     SpendPersona, StoredPlace, StoredRecord, StoryTick, Stumble, TableCounts, TakenCall, ToolFailures,
-    ToolStats, ToolStatsReport,
-    Trace, TraceCall, UnfinishedCall,
+    ToolStats, ToolStatsReport, Trace, TraceCall, UnfinishedCall,
 };
 pub use rebuild::{Progress, RebuildOptions, RebuildReport, Until, rebuild, rebuild_with};
 pub use retry::{Retried, RetryOutcome, retry_parked};

@@ -152,8 +152,16 @@ impl House {
             ..config.clone()
         };
         let ids_of_cast = ids.clone();
-        let cast =
-            rooms::start_cast(&of_cast, own, spans, log.clone(), queue, clock.clone(), ids_of_cast).await?;
+        let cast = rooms::start_cast(
+            &of_cast,
+            own,
+            spans,
+            log.clone(),
+            queue,
+            clock.clone(),
+            ids_of_cast,
+        )
+        .await?;
         let (spent, stop_http) = (cast.clone(), stops.http.clone());
         lifecycle.spawn(TaskKind::CastWatch, async move {
             tokio::select! {

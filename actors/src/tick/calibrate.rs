@@ -160,9 +160,9 @@ impl Tick<'_> {
             ..blank.clone()
         };
         Ok(Some(match verdict {
-            Some(Event::Rated(rated)) => match &rated.unsupported {
+            Some(Event::Rated(given)) => match &given.unsupported {
                 None => TwinRated {
-                    rating: Some(rated.rating),
+                    rating: Some(given.rating),
                     ..blank
                 },
                 // Stars that rest on nothing are as good as none here: they would be kind to both.

@@ -80,7 +80,7 @@ impl Shelf {
         }
         kept.put += 1;
         // The lying success: every other thing is answered for and not kept.
-        if !(self.is_bad() && kept.put % 2 == 0) {
+        if !(self.is_bad() && kept.put.is_multiple_of(2)) {
             kept.things.push(thing.clone());
         }
         Ok(json!({"thing": thing}))

@@ -21,7 +21,7 @@ pub(super) fn tried(set: &mut WorkingSet, place: &Place<'_>, tried: &EdgeTried) 
     );
     let known = set.edges.get(&key)?.cloned();
     let at = place.time.as_microsecond();
-    let mut row = known.unwrap_or_else(|| Edge {
+    let mut row = known.unwrap_or(Edge {
         persona_id: key.0,
         tool_name: key.1,
         field: key.2,

@@ -367,9 +367,9 @@ pub fn day_of(name: &str) -> Vec<(Subject, Vec<Event>)> {
     ]
 }
 
-/// The start of `user`'s call `client_call_id` as the gateway tells it.
 /// A day of `maker` in a space it shares with `partner`, who does not find what it put there; with edge input that was
 /// read back otherwise, a mistake that was taken as right, and both twins.
+#[expect(clippy::too_many_lines, reason = "a day is a list of what happens in it")]
 pub fn shared_day_of(maker: &str, partner: &str) -> Vec<(Subject, Vec<Event>)> {
     let (making, looking) = (&format!("making-of-{maker}"), &format!("looking-of-{partner}"));
     let thing = KnownObject {
@@ -475,6 +475,7 @@ pub fn shared_day_of(maker: &str, partner: &str) -> Vec<(Subject, Vec<Event>)> {
     ]
 }
 
+/// The start of `user`'s call `client_call_id` as the gateway tells it.
 pub fn call_started(user: &str, call_id: &str, client_call_id: &str) -> CallStarted {
     CallStarted {
         call_id: id(call_id),

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::brain::{EdgeClass, PlannedCall, ToolInfo};
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write the value in place")]
 fn edge(class: EdgeClass, sent: Value) -> EdgeCall {
     EdgeCall {
         call: PlannedCall {
