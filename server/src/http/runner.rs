@@ -66,15 +66,17 @@ async fn tick(
 }
 
 async fn pause(_: Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
-    hold_back(&app, true).await
+    hold_back(&app, true).await?;
+    Ok(Json(json!({ "ok": true, "paused": true })))
 }
 
 async fn resume(_: Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
-    hold_back(&app, false).await
+    hold_back(&app, false).await?;
+    Ok(Json(json!({ "ok": true, "paused": false })))
 }
 
 /// Holds scheduled ticks back, or lets them go on, where they are lived by this process.
-pub(crate) async fn hold_back(app: &App, is_paused: bool) -> Result<Json<Value>, Problem> {
+pub(crate) async fn hold_back(app: &App, is_paused: bool) -> Result<(), Problem> {
     if app.settings.role == HouseRole::Gateway {
         return Err(Problem::new(
             StatusCode::CONFLICT,
@@ -87,7 +89,7 @@ pub(crate) async fn hold_back(app: &App, is_paused: bool) -> Result<Json<Value>,
     } else {
         app.cast.resume().await;
     }
-    Ok(Json(json!({ "ok": true, "paused": is_paused })))
+    Ok(())
 }
 
 async fn observe(_: Operator, State(app): State<App>) -> Json<Value> {
