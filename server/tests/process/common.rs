@@ -50,6 +50,8 @@ pub(crate) fn json(data: &Path, arguments: &[&str]) -> Value {
 /// A running `dramatis up`. Killed when dropped.
 pub(crate) struct Up {
     child: Child,
+    /// Its settings, which commands beside it need too: they say where the accounts are.
+    settings: Vec<(String, String)>,
     pub(crate) data: PathBuf,
     pub(crate) api: String,
 }
@@ -78,8 +80,12 @@ impl Up {
             .spawn()
             .expect("the program starts");
         let pid = child.id();
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut up = Self {
             child,
+            settings: settings.collect(),
             data: data.to_path_buf(),
             api: String::new(),
         };
@@ -97,14 +103,24 @@ impl Up {
         up
     }
 
+    /// The program beside it, with its settings.
+    fn dramatis(&self) -> Command {
+        let mut command = dramatis(&self.data);
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
     /// A token for the built-in administrator.
     pub(crate) fn admin_token(&self) -> String {
-        stdout(&self.data, &["token"]).trim().to_owned()
+        let output = self.dramatis().arg("token").output().expect("the program runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
     /// A command against this server.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = dramatis(&self.data);
+        let mut command = self.dramatis();
         command
             .args(arguments)
             .args(["--api", &self.api])
