@@ -9,6 +9,8 @@ mod place;
 mod accounts;
 #[path = "../identity/deletion.rs"]
 mod deletion;
+#[path = "../identity/handover.rs"]
+mod handover;
 #[path = "../identity/invitations.rs"]
 mod invitations;
 #[path = "../identity/keys_at_rest.rs"]
