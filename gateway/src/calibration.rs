@@ -41,8 +41,8 @@ impl Gateway {
                 .with_max_request_body_bytes(BODY_BYTES_MAX)
                 .with_json_response(true)
                 .with_cancellation_token(self.inner.stop.child_token());
-            let shelf = move || Ok(Shelf::new(twin, gateway.inner.clone()));
-            StreamableHttpService::new(shelf, Arc::new(LocalSessionManager::default()), config)
+            let made = move || Ok(Shelf::new(twin, gateway.inner.clone()));
+            StreamableHttpService::new(made, Arc::new(LocalSessionManager::default()), config)
         };
         Router::new()
             .route_service("/mcp/calibration/good", of(Twin::Good))

@@ -427,42 +427,47 @@ impl Config {
             mount.faults().into_iter().for_each(|reason| fault(&key, reason));
         }
         if self.environment == Environment::Production {
-            if self.seed_secret.expose_secret() == catalog::DEVELOPMENT_SEED_SECRET {
-                fault(
-                    "seed_secret",
-                    "production refuses the development seed secret; set PERSONA_SEED_SECRET",
-                );
-            }
-            let service_key = self.service_key.as_ref().map(SecretString::expose_secret);
-            if service_key == Some(DEVELOPMENT_SERVICE_KEY) {
-                fault(
-                    "service_key",
-                    "production refuses the development service key; set MANA_SERVICE_KEY",
-                );
-            }
-            if self.record_calls == RecordCallsKey::Off {
-                fault(
-                    "record_calls",
-                    "production keeps a record of every call; `hashes` keeps the least",
-                );
-            }
-            if self.issuer == DEVELOPMENT_ISSUER {
-                fault(
-                    "issuer",
-                    "production refuses the development issuer; set it to this server's public address",
-                );
-            }
-            if opens_accounts && self.kek_file.is_none() && self.kek.is_none() {
-                fault(
-                    "kek_file",
-                    "production makes no key by itself; name the file of the key-encryption key",
-                );
-            }
-            for (key, reason) in weaknesses(self) {
-                fault(key, &format!("production refuses a secret that is {reason}"));
-            }
+            self.production_faults(opens_accounts, &mut fault);
         }
         faults
+    }
+
+    /// What production refuses and a laptop does not.
+    fn production_faults(&self, opens_accounts: bool, fault: &mut impl FnMut(&str, &str)) {
+        if self.seed_secret.expose_secret() == catalog::DEVELOPMENT_SEED_SECRET {
+            fault(
+                "seed_secret",
+                "production refuses the development seed secret; set PERSONA_SEED_SECRET",
+            );
+        }
+        let service_key = self.service_key.as_ref().map(SecretString::expose_secret);
+        if service_key == Some(DEVELOPMENT_SERVICE_KEY) {
+            fault(
+                "service_key",
+                "production refuses the development service key; set MANA_SERVICE_KEY",
+            );
+        }
+        if self.record_calls == RecordCallsKey::Off {
+            fault(
+                "record_calls",
+                "production keeps a record of every call; `hashes` keeps the least",
+            );
+        }
+        if self.issuer == DEVELOPMENT_ISSUER {
+            fault(
+                "issuer",
+                "production refuses the development issuer; set it to this server's public address",
+            );
+        }
+        if opens_accounts && self.kek_file.is_none() && self.kek.is_none() {
+            fault(
+                "kek_file",
+                "production makes no key by itself; name the file of the key-encryption key",
+            );
+        }
+        for (key, reason) in weaknesses(self) {
+            fault(key, &format!("production refuses a secret that is {reason}"));
+        }
     }
 
     fn external_faults(&self, fault: &mut impl FnMut(&str, &str)) {

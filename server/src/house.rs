@@ -120,19 +120,7 @@ impl House {
         let external = rooms::trust_issuers(config, &public_url, &identity, clock.clone())?;
         let tables = rooms::open_tables(config).await?;
         let (projector, projected) = Projector::new(log.clone(), tables.clone(), clock.clone());
-        let stop_projector = stops.projector.clone();
-        lifecycle.spawn(TaskKind::Projector, async move {
-            match role {
-                HouseRole::Whole => projector
-                    .run(stop_projector)
-                    .await
-                    .map_err(|error| error.to_string()),
-                HouseRole::Gateway => {
-                    projector.watch(stop_projector).await;
-                    Ok(())
-                }
-            }
-        });
+        fold(role, projector, &lifecycle, &stops);
         let mounts = mounted::mounts_settings(config).await?;
         let gateway = Gateway::new(
             rooms::gateway_settings(config, &public_url, address, mounts, spans.clone())?,
@@ -146,22 +134,12 @@ impl House {
         .map_err(failed)?;
         gateway.mounts_settled(MOUNTS_SETTLE).await;
         let own = format!("http://{address}");
-        let paused = config.paused || role == HouseRole::Gateway;
         let of_cast = Config {
-            paused,
+            paused: config.paused || role == HouseRole::Gateway,
             ..config.clone()
         };
-        let ids_of_cast = ids.clone();
-        let cast = rooms::start_cast(
-            &of_cast,
-            own,
-            spans,
-            log.clone(),
-            queue,
-            clock.clone(),
-            ids_of_cast,
-        )
-        .await?;
+        let (watch, named) = (clock.clone(), ids.clone());
+        let cast = rooms::start_cast(&of_cast, own, spans, log.clone(), queue, watch, named).await?;
         let (spent, stop_http) = (cast.clone(), stops.http.clone());
         lifecycle.spawn(TaskKind::CastWatch, async move {
             tokio::select! {
@@ -341,6 +319,20 @@ fn budgets(config: &Config) -> Budgets {
         persona_day_usd: config.budget_persona_day_usd,
         tick_usd: config.budget_tick_usd,
     }
+}
+
+/// Folds the log, or watches who does.
+fn fold(role: HouseRole, projector: Projector, lifecycle: &Lifecycle, stops: &Stops) {
+    let stop = stops.projector.clone();
+    lifecycle.spawn(TaskKind::Projector, async move {
+        match role {
+            HouseRole::Whole => projector.run(stop).await.map_err(|error| error.to_string()),
+            HouseRole::Gateway => {
+                projector.watch(stop).await;
+                Ok(())
+            }
+        }
+    });
 }
 
 /// Lets others look over NATS.

@@ -17,7 +17,7 @@ use super::seed;
 use crate::api_client::ApiClient;
 use crate::config::{Config, HouseFlags};
 use crate::exit::CommandError;
-use crate::house::House;
+use crate::house::{House, module_names};
 use crate::output::{Format, Out};
 use crate::progress::{Steps, TickDisplay};
 use crate::report::{LogCounts, MorningReport, Places};
@@ -61,7 +61,7 @@ pub(crate) async fn run(
     clock: Arc<SystemClock>,
     out: &mut Out,
 ) -> Result<(), CommandError> {
-    let mut catalog = load_catalog(args.catalog.as_deref(), &config)?;
+    let mut catalog = load_catalog(args.catalog.as_deref(), &module_names(&config).await?)?;
     if args.chaos {
         catalog = catalog.with_resting();
     }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::ledger::{Kind as Written, Ledger};
 use crate::load::{Batch, Load, PEOPLE, Town, acknowledge_one};
-use crate::log_view::{self, LogView, tick_of};
+use crate::log_view::{LogView, tick_of};
 use crate::report::Report;
 use crate::table_view::TableView;
 use crate::{check, read_back};
@@ -292,7 +292,7 @@ impl Trial {
     async fn read_on(&mut self) -> anyhow::Result<TableView> {
         let mut refused = None;
         for server in &self.place.servers {
-            match log_view::connect(&server.url).await {
+            match benches::stream::connect(&server.url).await {
                 Ok(stream) => {
                     self.log.read_on(&stream).await?;
                     return TableView::of_postgres(&self.place.postgres.url()).await;

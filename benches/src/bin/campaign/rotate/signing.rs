@@ -55,10 +55,12 @@ pub(super) async fn run(folder: &Path, rotations: u32, trial: &mut Trial) -> any
             let now = clock.now();
             // A little before their end, so that none ends on the way.
             tokens.retain(|(made, _)| now.duration_since(*made) < HOLDS - SignedDuration::from_secs(20));
-            let asked: String = tokens
-                .iter()
-                .map(|(_, token)| format!("{ahead_ms} {token}\n"))
-                .collect();
+            let asked = tokens.iter().fold(String::new(), |mut asked, (_, token)| {
+                for part in [&ahead_ms.to_string(), " ", token, "\n"] {
+                    asked.push_str(part);
+                }
+                asked
+            });
             let (asked, answered) = tokio::join!(asks.write_all(asked.as_bytes()), async {
                 let mut refused = Vec::new();
                 for (made, _) in &tokens {
