@@ -81,7 +81,7 @@ fn every_class_comes_to_every_field_that_it_fits_and_the_same_seed_does_the_same
             .all(|(tool, field, _)| tool == "todo.complete" && field == WHOLE_CALL),
         "{missing:?}"
     );
-    assert!(tried.len() > 50, "{}", tried.len());
+    assert!(tried.len() >= 50, "{}", tried.len());
     assert_ne!(lived(1, 7), lived(1, 8));
 }
 
