@@ -15,7 +15,9 @@ const CAST: &str = include_str!("../../catalog/personas.json");
 /// When the file cannot be written.
 pub fn write_catalog(file: &Path, count: usize, change: impl Fn(usize, &mut Value)) -> anyhow::Result<()> {
     let cast: Value = serde_json::from_str(CAST)?;
-    let cast = cast["personas"].as_array().into_iter().flatten();
+    // Those that are off by default bring edge input, and are not what a cast of any size is made of.
+    let is_on = |persona: &&Value| persona["enabled"] != json!(false);
+    let cast = cast["personas"].as_array().into_iter().flatten().filter(is_on);
     let personas: Vec<Value> = cast
         .cycle()
         .take(count)

@@ -104,7 +104,7 @@ fn words_outside_their_lists_are_refused() {
         "/personas/0/archetype",
         json!("wizard"),
         "personas[0].archetype: \"wizard\" is not one of adhd-student, ceo-busy, creative-parent, solo-dev, \
-         researcher, freelancer, overwhelmed-newbie",
+         researcher, freelancer, overwhelmed-newbie, chaos",
     );
     only_fault(
         "/personas/0/tickCadence",

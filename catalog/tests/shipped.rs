@@ -136,7 +136,7 @@ fn a_persona_is_written_with_the_keys_it_is_read_with() {
     let shipped_file: serde_json::Value = serde_json::from_str(Catalog::embedded_text()).expect("JSON");
     let again =
         Catalog::parse("again", &written.to_string(), &MODULES).expect("what was written can be read");
-    assert_eq!(again, catalog);
+    assert_eq!(again.personas, catalog.personas);
     let keys = |value: &serde_json::Value| {
         value["personas"][0]
             .as_object()

@@ -35,6 +35,9 @@ async fn people(room: &Room, count: usize) -> Vec<identity::Account> {
     people
 }
 
+/// Keys sealed anew at once: few, so that there is something to cut off however many people there are.
+const BATCH: u32 = 6;
+
 #[tokio::test]
 async fn keys_are_sealed_anew_while_everybody_reads_and_whoever_is_cut_off_goes_on_where_it_stopped() {
     let room = Room::open().await;
@@ -65,7 +68,7 @@ async fn keys_are_sealed_anew_while_everybody_reads_and_whoever_is_cut_off_goes_
         // Cut off at its awaits, again and again, as a kill would: what was not committed is done again.
         let mut cut = 0;
         for patience in 0_u32.. {
-            let mut batch = Box::pin(identity.rewrap(20));
+            let mut batch = Box::pin(identity.rewrap(BATCH));
             let polled = futures::future::poll_fn(|context| {
                 std::task::Poll::Ready(std::future::Future::poll(batch.as_mut(), context))
             });
