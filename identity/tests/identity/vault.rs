@@ -36,7 +36,7 @@ async fn people(room: &Room, count: usize) -> Vec<identity::Account> {
 }
 
 /// Keys sealed anew at once: few, so that there is something to cut off however many people there are.
-const BATCH: u32 = 6;
+const BATCH: u32 = 10;
 
 #[tokio::test]
 async fn keys_are_sealed_anew_while_everybody_reads_and_whoever_is_cut_off_goes_on_where_it_stopped() {

@@ -42,8 +42,10 @@ impl Drop for Runner {
 /// The built-in cast over and over, each persona under a name of its own.
 fn catalog(file: &Path) {
     let cast: Value = serde_json::from_str(catalog::Catalog::embedded_text()).unwrap();
-    let cast = cast["personas"].as_array().unwrap().iter().cycle();
+    let is_on = |persona: &&Value| persona["enabled"] != json!(false);
+    let cast = cast["personas"].as_array().unwrap().iter().filter(is_on);
     let personas: Vec<Value> = cast
+        .cycle()
         .take(PERSONAS)
         .enumerate()
         .map(|(number, persona)| {
