@@ -105,12 +105,9 @@ impl Lane {
             kept: Vec::new(),
             under_way: Vec::new(),
         };
-        let mut bytes = 0;
+        let mut room = Room::default();
         while let Some(entry) = state.queue.front() {
-            bytes += entry.note.events.iter().map(arguments_bytes).sum::<usize>();
-            let is_full =
-                group.events.len() + entry.note.events.len() > GROUP_EVENTS_MAX || bytes > GROUP_BYTES_MAX;
-            if is_full && !group.events.is_empty() {
+            if !room.takes(&entry.note.events) {
                 break;
             }
             let Some(Entry { note, meanwhile }) = state.queue.pop_front() else {
@@ -179,6 +176,23 @@ impl State {
     /// Whether what is there should go now: for somebody who waits, or because it is a commit's worth.
     fn is_wanted(&self) -> bool {
         self.waiting > 0 || self.events >= GROUP_EVENTS_MAX
+    }
+}
+
+/// How much of a commit is taken.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    events: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Whether `events` go with what was taken before; the first always go.
+    pub(super) fn takes(&mut self, events: &[Event]) -> bool {
+        let is_first = self.events == 0;
+        self.events += events.len();
+        self.bytes += events.iter().map(arguments_bytes).sum::<usize>();
+        is_first || self.events <= GROUP_EVENTS_MAX && self.bytes <= GROUP_BYTES_MAX
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a process that died left in its journal is brought into the log: once, and only what is not there yet.
 //!
 //! Which of it the log has the tables tell, once they have folded all of it: a commit is stored whole or not at all, so
-//! a note is there if its first event is. Calls that the journal has no end of are closed as `unknown` in the same
-//! commit: they died with the process.
+//! a note is there if its first event is. Calls that the journal has no end of are closed as `unknown` right after:
+//! they died with the process.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -15,12 +15,11 @@ use identity::Identity;
 use projections::Tables;
 
 use super::journal::{Left, Line};
+use super::lane::Room;
 use crate::guests::Guests;
 
 /// Calls the tables are asked about at once.
 const CALLS_AT_ONCE: usize = 1_000;
-/// Events of one commit.
-const GROUP_EVENTS_MAX: usize = 256;
 
 /// What replaying takes.
 #[derive(Debug)]
@@ -86,12 +85,8 @@ impl Replay {
         let calls = lines.len();
         let mut last = None;
         while !lines.is_empty() {
-            let mut count = 0;
-            let fits = |line: &&Line| {
-                count += line.events.len();
-                count <= GROUP_EVENTS_MAX
-            };
-            let taken = lines.iter().take_while(fits).count().max(1);
+            let mut room = Room::default();
+            let taken = lines.iter().take_while(|line| room.takes(&line.events)).count();
             let commit = commit_of(user_id, lines.drain(..taken), clock);
             let appended = log.append(&commit, ExpectedSeq::Any).await;
             let appended = appended.map_err(|error| error.to_string())?;
@@ -134,17 +129,17 @@ fn is_told(line: &Line, told: &HashSet<(CallId, bool)>) -> bool {
     first.is_some_and(|(call_id, is_end)| told.contains(&(call_id.clone(), is_end)))
 }
 
-/// The ends of calls that `lines` begin and do not end.
-fn without_end(user_id: &UserId, lines: &[Line], clock: &dyn Clock) -> Option<Line> {
+/// The ends of calls that `lines` begin and do not end, a line each.
+fn without_end(user_id: &UserId, lines: &[Line], clock: &dyn Clock) -> Vec<Line> {
     let events = || lines.iter().flat_map(|line| &line.events).filter_map(call_of);
     let ended: HashSet<&CallId> = events().filter(|(_, is_end)| *is_end).map(|(id, _)| id).collect();
     let open = events().filter(|(call_id, is_end)| !is_end && !ended.contains(call_id));
-    let events: Vec<Event> = open.map(|(call_id, _)| unknown(call_id, clock)).collect();
-    (!events.is_empty()).then(|| Line {
+    let end = |(call_id, _)| Line {
         user_id: user_id.clone(),
         traceparent: None,
-        events,
-    })
+        events: vec![unknown(call_id, clock)],
+    };
+    open.map(end).collect()
 }
 
 /// The end of a call that nobody knows the outcome of.
