@@ -65,6 +65,7 @@ pub(crate) struct House {
     lifecycle: Lifecycle,
     otlp: Otlp,
     stops: Stops,
+    signals: Signals,
     _lock: FolderLock,
 }
 
@@ -88,11 +89,27 @@ impl House {
     /// As [`House::start`], of what `role` needs.
     ///
     /// # Errors
-    /// As [`House::start`].
+    /// As [`House::start`], and [`CommandError::Interrupted`] when it is told to stop before it is open.
     pub(crate) async fn start_as(
         role: HouseRole,
         config: &Config,
         clock: Arc<SystemClock>,
+    ) -> Result<Self, CommandError> {
+        // Before anybody can know that it is there: who is told to stop the moment it answers has to close as well.
+        let signals = Signals::listen()?;
+        let mut stop = signals.clone();
+        tokio::select! {
+            // Rooms that are half open are dropped; what they had begun stands in the log.
+            house = Box::pin(Self::open(role, config, clock, signals)) => house,
+            () = stop.next() => Err(CommandError::Interrupted),
+        }
+    }
+
+    async fn open(
+        role: HouseRole,
+        config: &Config,
+        clock: Arc<SystemClock>,
+        signals: Signals,
     ) -> Result<Self, CommandError> {
         let lock = FolderLock::take(&config.data)?;
         let listener = rooms::listen(config.listen, "--listen").await?;
@@ -187,6 +204,7 @@ impl House {
             lifecycle,
             otlp,
             stops,
+            signals,
             _lock: lock,
         };
         house.write_run_file()?;
@@ -245,7 +263,7 @@ impl House {
     /// # Errors
     /// [`CommandError::Failed`] with the reason when it was not asked to stop.
     pub(crate) async fn run(self) -> Result<(), CommandError> {
-        let mut signals = Signals::listen()?;
+        let mut signals = self.signals.clone();
         let ended = tokio::select! {
             // Whichever lost is not needed any more: the house closes in either case.
             () = signals.next() => Ok(()),
@@ -262,7 +280,7 @@ impl House {
         self,
         work: impl AsyncFnOnce(&Self) -> Result<T, CommandError>,
     ) -> Result<T, CommandError> {
-        let mut signals = Signals::listen()?;
+        let mut signals = self.signals.clone();
         let done = tokio::select! {
             // Work that lost is dropped where it stands; what it had begun in the rooms is closed by the stop.
             done = work(&self) => done,
