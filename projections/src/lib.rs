@@ -66,7 +66,7 @@ pub use chain::{BreakKind, ChainBreakAt, ChainReport};
 pub use checkpoint::Checkpoint;
 pub use checksum::TableChecksum;
 pub use error::{FoldError, HaltCause, Stage};
-pub use projector::{Projector, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
+pub use projector::{FoldedBatch, Projector, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 pub use queries::{
     ActionFilter, ActionRow, CallAgreement, CallDifference, CallResult, CastLine, ChangePlace, ChangedField,
     ChangedRecord, Cursor, DayReport, DeployRow, EdgeLedger, EdgeRow, ExpectationRow, GatewayStats, Heatmap,

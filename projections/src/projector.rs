@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use events::{Clock, CommitStream, Delivery, EventLog, LogState, StreamSeq};
 use futures::future::{Either, select};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{BATCH_COMMITS_MAX, Folded, Gather, PARKED_FREE, Rest, Then, fold_batch, is_many_of};
@@ -19,7 +19,7 @@ use crate::fork;
 use crate::tables::Tables;
 use crate::waiting::Waiting;
 
-pub use handle::{ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
+pub use handle::{FoldedBatch, ProjectorHandle, ProjectorState, ProjectorStatus, WaitTimeout};
 
 /// How long a batch stays open while more is known to come: somebody may wait for its first commit.
 const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
@@ -36,6 +36,9 @@ const SILENCE_MIN: Duration = Duration::from_secs(2);
 const SILENCE_MAX: Duration = Duration::from_secs(64);
 /// How old the last fork check may be when a batch is folded. A log that restarts shows it in no other way.
 const FORK_CHECK_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// Batches that are kept for whoever looks on and is slower than the fold; beyond it the oldest is missed.
+const FOLDED_KEPT: usize = 16;
 
 /// Keeps the tables equal to a fold of the log. Any number may run on one database, in any number of processes: one of
 /// them folds, and the others stand by and take over when it stops.
@@ -56,6 +59,7 @@ pub struct Projector {
     /// Those of them it has parked.
     parked_here: u64,
     status: watch::Sender<ProjectorStatus>,
+    folded: broadcast::Sender<FoldedBatch>,
     waiting: Arc<Waiting>,
 }
 
@@ -87,8 +91,9 @@ impl Projector {
     pub fn new(log: Arc<dyn EventLog>, tables: Tables, clock: Arc<dyn Clock>) -> (Self, ProjectorHandle) {
         handle::describe_metrics();
         let status = watch::Sender::new(ProjectorStatus::default());
+        let folded = broadcast::Sender::new(FOLDED_KEPT);
         let waiting = Arc::new(Waiting::default());
-        let handle = ProjectorHandle::new(status.subscribe(), waiting.clone());
+        let handle = ProjectorHandle::new(status.subscribe(), folded.downgrade(), waiting.clone());
         let projector = Self {
             log,
             tables,
@@ -100,6 +105,7 @@ impl Projector {
             commits_here: 0,
             parked_here: 0,
             status,
+            folded,
             waiting,
         };
         (projector, handle)
@@ -204,7 +210,7 @@ impl Projector {
             };
             match (batch.last().map(Delivery::seq), &then) {
                 (Some(last), Ok(Then::Continue)) => {
-                    let folding = pin!(self.fold(&mut following, &batch));
+                    let folding = pin!(self.fold(&mut following, batch));
                     let gathering = pin!(gather.next(&mut commits, last));
                     // Whoever waits for this batch is told when it is folded, however long the next takes to come.
                     gathered = match select(folding, gathering).await {
@@ -219,7 +225,7 @@ impl Projector {
                     };
                 }
                 (Some(_), _) => {
-                    if let Some(ended) = self.fold(&mut following, &batch).await? {
+                    if let Some(ended) = self.fold(&mut following, batch).await? {
                         return Ok(ended);
                     }
                 }
@@ -286,10 +292,11 @@ impl Projector {
     async fn fold(
         &mut self,
         following: &mut Following,
-        batch: &[Delivery],
+        batch: Vec<Delivery>,
     ) -> Result<Option<Ended>, FoldError> {
         self.check_fork_at_times(following).await?;
-        match fold_batch(&self.tables, following.seq(), &following.state.identity, batch).await? {
+        let after = following.seq();
+        match fold_batch(&self.tables, after, &following.state.identity, &batch).await? {
             Folded::Committed {
                 checkpoint, parked, ..
             } => {
@@ -297,6 +304,8 @@ impl Projector {
                 self.passed(following, parked);
                 self.parked_here += parked;
                 self.commits_here += batch.len() as u64;
+                // Without an onlooker it goes nowhere.
+                let _ = self.folded.send(FoldedBatch::new(after, batch));
                 if self.parked_here >= self.parked_free && is_many_of(self.parked_here, self.commits_here) {
                     return Err(FoldError::halt_because(
                         HaltCause::TooManyParked,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::StreamSeq;
+use events::{Delivery, StreamSeq};
 use metrics::{describe_gauge, gauge};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::checkpoint::NAME;
 use crate::error::{FoldError, HaltCause};
@@ -16,7 +16,26 @@ use crate::waiting::Waiting;
 #[derive(Debug, Clone)]
 pub struct ProjectorHandle {
     status: watch::Receiver<ProjectorStatus>,
+    folded: broadcast::WeakSender<FoldedBatch>,
     waiting: Arc<Waiting>,
+}
+
+/// What this projector has just folded, as it was read. A clone is the same one.
+#[derive(Debug, Clone)]
+pub struct FoldedBatch {
+    /// Where the tables were before it.
+    pub after: StreamSeq,
+    /// Its commits, oldest first; those that were parked are among them.
+    pub commits: Arc<[Delivery]>,
+}
+
+impl FoldedBatch {
+    pub(super) fn new(after: StreamSeq, commits: Vec<Delivery>) -> Self {
+        Self {
+            after,
+            commits: commits.into(),
+        }
+    }
 }
 
 /// What a projector is doing.
@@ -92,8 +111,24 @@ impl ProjectorStatus {
 }
 
 impl ProjectorHandle {
-    pub(super) fn new(status: watch::Receiver<ProjectorStatus>, waiting: Arc<Waiting>) -> Self {
-        Self { status, waiting }
+    pub(super) fn new(
+        status: watch::Receiver<ProjectorStatus>,
+        folded: broadcast::WeakSender<FoldedBatch>,
+        waiting: Arc<Waiting>,
+    ) -> Self {
+        Self {
+            status,
+            folded,
+            waiting,
+        }
+    }
+
+    /// What this projector folds from now on, once the tables hold it; it ends with the projector. While another one folds
+    /// nothing comes. Who is slow misses batches, and sees it by [`FoldedBatch::after`]; the fold does not wait.
+    ///
+    /// `None` when the projector is gone already.
+    pub fn folded(&self) -> Option<broadcast::Receiver<FoldedBatch>> {
+        Some(self.folded.upgrade()?.subscribe())
     }
 
     /// Waits until the tables hold the commit at `seq`, whoever folds it, and says how far they are then. The limit is real time,

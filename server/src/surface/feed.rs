@@ -1,27 +1,27 @@
 //! The live feed: every commit about a persona or a session, redacted, once the tables hold it.
 //!
 //! At most once, over plain NATS: a subscriber that is away or too slow misses messages, sees it by the sequences and
-//! asks `feed.since` for them. Whoever folds tells; a house that stands by does not, or everything would be said twice.
+//! asks `feed.since` for them. Whoever folds tells, from what it has just read and folded: nothing is read twice, and no
+//! house that stands by says everything a second time. When the fold has halted, the log is followed instead.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_nats::HeaderMap;
-use events::{CommitStream, Delivery, EventLog, RecordedCommit, STREAM_NAME, StreamSeq};
+use events::{Delivery, EventLog, RecordedCommit, STREAM_NAME, StreamSeq};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use metrics::counter;
-use projections::{ProjectorHandle, ProjectorState};
+use projections::{FoldedBatch, ProjectorHandle, ProjectorState};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::redact::redacted;
 
-/// How long the tables are waited for at a time; the feed waits again unless the fold has halted.
-const TABLES_WITHIN: Duration = Duration::from_secs(5);
 /// Subjects whose last sequence is remembered. One that was forgotten has no `Nats-Last-Sequence` once.
 const SUBJECTS_MAX: usize = 64 * 1024;
 
@@ -74,10 +74,11 @@ pub(super) fn seen_by_others(recorded: &RecordedCommit, previous_seq: Option<u64
 /// See the module.
 pub(super) struct Feed {
     client: async_nats::Client,
+    log: Arc<dyn EventLog>,
     projector: ProjectorHandle,
-    /// Where it began.
+    folded: broadcast::Receiver<FoldedBatch>,
+    /// The last place that was told, or needed no telling.
     at: StreamSeq,
-    commits: CommitStream,
     previous: Option<u64>,
     last_of: HashMap<String, u64>,
 }
@@ -92,13 +93,14 @@ impl Feed {
         log: Arc<dyn EventLog>,
         projector: ProjectorHandle,
     ) -> Result<Self, String> {
-        let state = log.state().await.map_err(|error| error.to_string())?;
-        let commits = log.follow(state.last_seq).await;
+        let folded = projector.folded().ok_or("nothing is folded any more")?;
+        let at = log.state().await.map_err(|error| error.to_string())?.last_seq;
         Ok(Self {
             client,
+            log,
             projector,
-            commits: commits.map_err(|error| error.to_string())?,
-            at: state.last_seq,
+            folded,
+            at,
             previous: None,
             last_of: HashMap::new(),
         })
@@ -106,26 +108,56 @@ impl Feed {
 
     /// Tells until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), String> {
+        tokio::select! {
+            // What was not told is in the log.
+            () = stop.cancelled() => Ok(()),
+            ended = self.tell_all() => ended,
+        }
+    }
+
+    async fn tell_all(&mut self) -> Result<(), String> {
         loop {
-            let delivery = tokio::select! {
-                // What was not told is in the log.
-                () = stop.cancelled() => return Ok(()),
-                delivery = self.commits.next() => delivery,
-            };
-            match delivery {
-                Some(Ok(delivery)) => {
-                    self.at = delivery.seq();
-                    if let Delivery::Commit(recorded) = &delivery {
-                        tokio::select! {
-                            () = stop.cancelled() => return Ok(()),
-                            () = self.tell(recorded) => {}
-                        }
-                    }
+            match self.folded.recv().await {
+                Ok(batch) => self.tell_batch(&batch).await,
+                // The next batch shows by its place that some are missing.
+                Err(RecvError::Lagged(batches)) => {
+                    tracing::debug!(batches, "the live feed missed what was folded");
                 }
-                // The follower goes on by itself after an error.
-                Some(Err(error)) => tracing::debug!(%error, "the live feed waits for the log"),
-                None => return Err("the log ended".to_owned()),
+                Err(RecvError::Closed) if self.projector.status().state == ProjectorState::Halted => break,
+                Err(RecvError::Closed) => return Ok(()),
             }
+        }
+        // Whoever looks for the cause wants to see what goes on.
+        let mut commits = self
+            .log
+            .follow(self.at)
+            .await
+            .map_err(|error| error.to_string())?;
+        while let Some(delivery) = commits.next().await {
+            match delivery {
+                Ok(delivery) => self.tell_one(&delivery).await,
+                // The follower goes on by itself after an error.
+                Err(error) => tracing::debug!(%error, "the live feed waits for the log"),
+            }
+        }
+        Err("the log ended".to_owned())
+    }
+
+    async fn tell_batch(&mut self, batch: &FoldedBatch) {
+        if batch.after > self.at {
+            self.previous = self.previous.map(|_| batch.after.0);
+        }
+        for delivery in &*batch.commits {
+            if delivery.seq() > self.at {
+                self.tell_one(delivery).await;
+            }
+        }
+    }
+
+    async fn tell_one(&mut self, delivery: &Delivery) {
+        self.at = delivery.seq();
+        if let Delivery::Commit(recorded) = delivery {
+            self.tell(recorded).await;
         }
     }
 
@@ -133,9 +165,6 @@ impl Feed {
         let Some(live) = recorded.commit.subject.live() else {
             return;
         };
-        if !is_told_here(&self.projector, recorded.seq).await {
-            return;
-        }
         let Some(message) = seen_by_others(recorded, self.previous) else {
             return;
         };
@@ -172,18 +201,6 @@ impl Feed {
         headers.insert("ce-subject", message.subject.as_str());
         headers.insert("Content-Type", "application/json");
         headers
-    }
-}
-
-/// Whether this house folds; returns once the tables hold the commit, or never will.
-async fn is_told_here(projector: &ProjectorHandle, seq: StreamSeq) -> bool {
-    loop {
-        let reached = projector.wait_for(seq, TABLES_WITHIN).await;
-        match (reached, projector.status().state) {
-            (_, ProjectorState::Standby) => return false,
-            (Ok(_), _) | (Err(_), ProjectorState::Halted) => return true,
-            (Err(_), ProjectorState::Starting | ProjectorState::Running) => {}
-        }
     }
 }
 
