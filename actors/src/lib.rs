@@ -39,6 +39,7 @@ mod handle;
 mod login;
 mod mcp_client;
 mod model;
+mod passes;
 mod persona;
 mod purse;
 mod report;

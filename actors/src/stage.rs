@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::brains::Brains;
 use crate::expectations::Expectations;
+use crate::passes::Passes;
 use crate::purse::Purse;
 use crate::report::TickProgress;
 use crate::roster_actor::ReadUpTo;
@@ -40,6 +41,8 @@ pub(crate) struct Stage {
     // What all ticks share.
     /// What models may cost, and have cost.
     pub(crate) purse: Purse,
+    /// With what personas come back.
+    pub(crate) passes: Passes,
     /// What personas expect of one another in shared spaces.
     pub(crate) expectations: Expectations,
     /// How far the roster has read.
@@ -71,6 +74,7 @@ impl Stage {
             brains,
             clock,
             purse: Purse::new(settings.model.spend),
+            passes: Passes::default(),
             expectations: Expectations::default(),
             read: ReadUpTo::default(),
             rates_slowness: AtomicBool::new(true),

@@ -22,6 +22,7 @@ use events::{
     ERROR_CHARS_MAX, Event, PersonaId, SpaceEntered, TickFinished, TickId, TickStarted, TickTrigger, capped,
 };
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::attribution::Ledger;
@@ -328,19 +329,39 @@ impl Tick<'_> {
     }
 
     async fn open_session(&mut self, order: &TickOrder) -> Result<McpSession, String> {
-        let token = log_in(self.stage, &order.persona_id, &order.email)
+        let (stage, id) = (self.stage, &order.persona_id);
+        let deadline = stage.settings.tick_deadline;
+        if let Some(token) = stage.passes.get(id, stage.clock.now(), deadline) {
+            let opened = self.open_session_with(&token, order).await;
+            let Err(error) = opened else {
+                return opened;
+            };
+            // Revoked meanwhile, or of a house that is another one now. Nothing was done with it yet.
+            tracing::debug!(persona.id = %id, error, "a kept token opens nothing; logging in anew");
+            stage.passes.forget(id);
+        }
+        let token = log_in(stage, id, &order.email)
             .await
             .map_err(|error| error.to_string())?;
-        if self.facts.has_partners {
+        stage.passes.keep(id, &token, stage.clock.now());
+        self.open_session_with(&token, order).await
+    }
+
+    async fn open_session_with(
+        &mut self,
+        token: &SecretString,
+        order: &TickOrder,
+    ) -> Result<McpSession, String> {
+        if self.facts.has_partners && self.facts.space.is_none() {
             let number = self.facts.number;
             if let Some(space) =
-                spaces::of_tick(self.stage, &token, &order.persona_id, &order.email, number).await?
+                spaces::of_tick(self.stage, token, &order.persona_id, &order.email, number).await?
             {
                 self.enter(space);
             }
         }
         let space = self.facts.space.as_ref().map(|space| &space.id);
-        McpSession::open(self.stage, &token, space, Place::App)
+        McpSession::open(self.stage, token, space, Place::App)
             .await
             .map_err(|error| error.to_string())
     }

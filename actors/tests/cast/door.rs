@@ -38,6 +38,10 @@ pub(crate) struct Seen {
 pub(crate) struct App {
     pub(crate) seen: Mutex<Vec<Seen>>,
     pub(crate) logins: AtomicUsize,
+    /// What a token says of itself, as the second part of a JSON Web Token.
+    pub(crate) claims: Mutex<String>,
+    /// Tokens of that many logins are not accepted any more.
+    pub(crate) revoked: AtomicUsize,
     pub(crate) in_flight: Mutex<BTreeMap<String, usize>>,
     /// The most that were ever in flight together: of all callers, and of any one.
     pub(crate) most: AtomicUsize,
@@ -71,6 +75,8 @@ impl Door {
         let app = Arc::new(App {
             seen: Mutex::default(),
             logins: AtomicUsize::new(0),
+            claims: Mutex::default(),
+            revoked: AtomicUsize::new(0),
             in_flight: Mutex::default(),
             most: AtomicUsize::new(0),
             most_of_one: AtomicUsize::new(0),
@@ -119,7 +125,7 @@ impl Door {
 
 /// As the contract says; a persona's id is its email's first part.
 async fn log_in(State(app): State<Arc<App>>, Json(body): Json<Value>) -> Response {
-    app.logins.fetch_add(1, Ordering::SeqCst);
+    let login = app.logins.fetch_add(1, Ordering::SeqCst) + 1;
     let email = body["email"].as_str().unwrap_or_default();
     let expected = catalog::derive_password(&SecretString::from(SEED_SECRET), email);
     if body["password"].as_str() != Some(expected.expose_secret()) {
@@ -130,7 +136,9 @@ async fn log_in(State(app): State<Arc<App>>, Json(body): Json<Value>) -> Respons
             .into_response();
     }
     let id = email.split('@').next().unwrap_or_default();
-    Json(json!({"token": format!("token-of-{id}"), "user": {"id": id, "email": email}})).into_response()
+    let claims = app.claims.lock().unwrap().clone();
+    let token = format!("token-of-{id}.{claims}.{login}");
+    Json(json!({"token": token, "user": {"id": id, "email": email}})).into_response()
 }
 
 async fn check_token(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -142,10 +150,16 @@ async fn check_token(State(app): State<Arc<App>>, mut request: Request, next: Ne
         .get("authorization")
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let Some(caller) = header.strip_prefix("Bearer token-of-") else {
+    let parts: Vec<&str> = header
+        .strip_prefix("Bearer token-of-")
+        .unwrap_or_default()
+        .split('.')
+        .collect();
+    let login = parts.last().and_then(|login| login.parse().ok());
+    if login.is_none_or(|login: usize| login <= app.revoked.load(Ordering::SeqCst)) {
         return StatusCode::UNAUTHORIZED.into_response();
-    };
-    let caller = Caller(caller.to_owned());
+    }
+    let caller = Caller(parts[0].to_owned());
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

@@ -371,6 +371,32 @@ async fn a_tick_makes_no_more_calls_than_it_may_and_still_rates() {
 }
 
 #[tokio::test]
+async fn a_token_that_still_holds_is_used_again_until_it_is_refused() {
+    let house = House::start(Scripted::rounds(vec![]), |_| {}).await;
+    let app = &house.door.app;
+    let anna = house.enrol("anna").await;
+    let lives = async || {
+        let report = house.tick(&anna).await;
+        assert_eq!(report.outcome.as_str(), "completed");
+        app.logins.load(Ordering::SeqCst)
+    };
+    assert_eq!(lives().await, 1);
+    assert_eq!(lives().await, 2, "nobody knows how long the first holds");
+    // {"exp":253402300799}: the last second of the year 9999.
+    "eyJleHAiOjI1MzQwMjMwMDc5OX0".clone_into(&mut app.claims.lock().unwrap());
+    assert_eq!(lives().await, 3);
+    assert_eq!(lives().await, 3);
+    app.revoked.store(3, Ordering::SeqCst);
+    assert_eq!(
+        lives().await,
+        4,
+        "it was refused, and the tick was lived all the same"
+    );
+    assert_eq!(lives().await, 4);
+    house.cast.stop(SOON).await;
+}
+
+#[tokio::test]
 async fn a_refused_login_fails_the_tick_without_a_call() {
     let brain = Scripted::rounds(vec![vec![call("todo.list", json!({}))]]);
     let house = House::start(brain, |settings| {
