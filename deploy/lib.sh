@@ -55,6 +55,12 @@ require_rust() {
         || die "a C compiler is missing: run \`apt-get install gcc libc6-dev\` as root, then this again"
 }
 
+# Every program and example in a debug build. All packages at once: for some of them alone, cargo would choose other
+# features of what they depend on than for the tests, and compile nearly everything once more.
+build_debug() {
+    cargo build --manifest-path "$project_dir/Cargo.toml" --workspace --locked --bins --examples
+}
+
 # Where cargo puts what it builds, whatever the user configured.
 target_dir() {
     cargo metadata --manifest-path "$project_dir/Cargo.toml" --format-version 1 --no-deps --locked \
