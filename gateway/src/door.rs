@@ -11,26 +11,34 @@ pub(crate) mod short;
 pub(crate) mod space;
 pub(crate) mod sse;
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use identity::TokenError;
 use rmcp::model::InitializeRequestParams;
+use rmcp::transport::streamable_http_server::StreamableHttpService;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tower_service::Service;
 
 use self::ownership::SESSION_HEADER;
 use crate::call::Principal;
-use crate::gateway::{Gateway, Inner};
+use crate::gateway::Inner;
+use crate::mcp::Mcp;
 use crate::problem::Problem;
+use crate::sessions::manager::Manager;
 use crate::sessions::{InUse, NoPlace, Owner};
+
+/// Where MCP is spoken.
+pub const MCP_PATH: &str = "/mcp";
 
 /// Filled in by the handler of `initialize` and read by the door, which alone sees the session's handle.
 #[derive(Debug, Clone, Default)]
@@ -47,14 +55,55 @@ impl Opening {
     }
 }
 
-/// The door, as axum middleware around rmcp's service.
-pub(crate) async fn admit(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    match pass(&gateway.inner, request, next).await {
-        Ok(response) | Err(response) => response,
+/// rmcp's service behind the door.
+type Behind = StreamableHttpService<Mcp, Manager>;
+
+/// `/mcp` itself: the door, and rmcp's service behind it. A handle that is cheap to clone.
+///
+/// A service of its own and no stack of layers, each of which would copy everything below it for every request.
+#[derive(Debug, Clone)]
+pub struct Door(Arc<Hinge>);
+
+struct Hinge {
+    inner: Arc<Inner>,
+    behind: Behind,
+}
+
+impl std::fmt::Debug for Hinge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hinge").finish_non_exhaustive()
     }
 }
 
-async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Response, Response> {
+impl Door {
+    pub(crate) fn new(inner: Arc<Inner>, behind: Behind) -> Self {
+        Self(Arc::new(Hinge { inner, behind }))
+    }
+
+    /// Answers a request for `/mcp`, whatever it is.
+    pub async fn answer(&self, request: Request) -> Response {
+        match pass(&self.0.inner, request, &self.0.behind).await {
+            Ok(response) | Err(response) => response,
+        }
+    }
+}
+
+impl Service<Request> for Door {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let door = self.clone();
+        Box::pin(async move { Ok(door.answer(request).await) })
+    }
+}
+
+async fn pass(inner: &Arc<Inner>, request: Request, behind: &Behind) -> Result<Response, Response> {
     // Counted first and asked second: a request is either seen by the drain or sees it.
     let counted = inner.under_way.token();
     if inner.is_draining() {
@@ -110,7 +159,7 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
     let principal = Arc::new(principal);
     parts.extensions.insert(principal.clone());
     if parts.method != Method::POST {
-        return Ok(forward_without_body(inner, parts, next, session).await);
+        return Ok(forward_without_body(inner, parts, behind, session).await);
     }
     let body = json_rpc::read(body, body_bytes_max, inner.clock.as_ref()).await?;
     let message = json_rpc::examine(&body).map_err(IntoResponse::into_response)?;
@@ -132,12 +181,13 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
             token: None,
             ..Principal::clone(&principal)
         });
-        open(inner, parts, body, next, owner, opened_by).await?
+        open(inner, parts, body, behind, owner, opened_by).await?
     } else if session.is_none() && message.may_take_its_time() {
         let id = message.id.map(ToOwned::to_owned);
-        patient::wait(inner, id, forward(parts, body, next)).await
+        let behind = behind.clone();
+        patient::wait(inner, id, async move { forward(parts, body, &behind).await }).await
     } else {
-        forward(parts, body, next).await
+        forward(parts, body, behind).await
     };
     let response = ended_behind_us(inner, response, session.as_ref()).await;
     Ok(holding(response, session, Some(counted)))
@@ -147,11 +197,11 @@ async fn pass(inner: &Arc<Inner>, request: Request, next: Next) -> Result<Respon
 async fn forward_without_body(
     inner: &Arc<Inner>,
     parts: Parts,
-    next: Next,
+    behind: &Behind,
     session: Option<InUse>,
 ) -> Response {
     let is_delete = parts.method == Method::DELETE;
-    let mut response = forward(parts, Bytes::new(), next).await;
+    let mut response = forward(parts, Bytes::new(), behind).await;
     if let Some(in_use) = session
         .as_ref()
         .filter(|_| is_delete && response.status().is_success())
@@ -165,14 +215,14 @@ async fn forward_without_body(
     holding(response, session, None)
 }
 
-async fn forward(parts: Parts, body: Bytes, next: Next) -> Response {
+async fn forward(parts: Parts, body: Bytes, behind: &Behind) -> Response {
     let content_type = parts
         .headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
     let is_json = content_type.is_some_and(|kind| kind.starts_with("application/json"));
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-    json_rpc::reshape(response, is_json).await
+    let response = behind.handle(Request::from_parts(parts, Body::from(body))).await;
+    json_rpc::reshape(response.map(Body::new), is_json).await
 }
 
 /// Lets an `initialize` through and gives the session it opens to its owner.
@@ -180,7 +230,7 @@ async fn open(
     inner: &Arc<Inner>,
     mut parts: Parts,
     body: Bytes,
-    next: Next,
+    behind: &Behind,
     owner: Owner,
     opened_by: Arc<Principal>,
 ) -> Result<Response, Response> {
@@ -193,7 +243,7 @@ async fn open(
     }
     let opening = Opening::default();
     parts.extensions.insert(opening.clone());
-    let mut response = forward(parts, body, next).await;
+    let mut response = forward(parts, body, behind).await;
     let Some(handle) = response
         .headers()
         .get(SESSION_HEADER)

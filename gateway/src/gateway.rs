@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use events::{Clock, EventLog, Ids, RecordId, SpaceId, UserId};
 use futures::StreamExt as _;
@@ -23,11 +22,11 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::annex::Annex;
 use crate::call_log::{self, CallLog, Left, Replay, Unfinished};
-use crate::door;
 use crate::door::host_origin::Allowed;
 use crate::door::ownership::SESSION_HEADER;
 use crate::door::short;
 use crate::door::space::SPACE_HEADER;
+use crate::door::{Door, MCP_PATH};
 use crate::error::GatewayError;
 use crate::guests::Guests;
 use crate::keys::KeyCache;
@@ -52,7 +51,7 @@ const LAST_WORD_WITHIN: Duration = Duration::from_secs(1);
 /// Sessions ended at once.
 const ENDED_AT_ONCE: usize = 16;
 
-/// The door. A handle that is cheap to clone.
+/// The gateway. A handle that is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Gateway {
     pub(crate) inner: Arc<Inner>,
@@ -256,8 +255,8 @@ impl Gateway {
         Notices(Arc::downgrade(&self.inner))
     }
 
-    /// `/mcp` and its metadata, with everything that guards them.
-    pub fn router(&self) -> Router {
+    /// `/mcp`, with everything that guards it. Each has sessions' streams of its own: there is to be one.
+    pub fn door(&self) -> Door {
         let inner = &self.inner;
         let config = StreamableHttpServerConfig::default()
             // The door in front has checked Host, Origin and size, with refusals in our own form.
@@ -267,15 +266,18 @@ impl Gateway {
             .with_cancellation_token(inner.stop.child_token());
         let handler = Mcp::new(inner.clone());
         let sessions = Arc::new(Manager::new(inner.clone()));
-        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), sessions, config);
-        let guarded = Router::new()
-            .route_service("/mcp", mcp)
-            .route_layer(from_fn_with_state(self.clone(), door::admit));
+        let behind = StreamableHttpService::new(move || Ok(handler.clone()), sessions, config);
+        Door::new(inner.clone(), behind)
+    }
+
+    /// [`MCP_PATH`] with a `door` of this gateway, its metadata and what else it answers, for web pages as well.
+    pub fn router(&self, door: Door) -> Router {
         let metadata = Router::new()
             .route(METADATA_PATH, get(metadata::protected_resource))
             .route(&format!("{METADATA_PATH}/mcp"), get(metadata::protected_resource))
             .with_state(self.clone());
-        guarded
+        Router::new()
+            .route_service(MCP_PATH, door)
             .merge(metadata)
             .merge(self.calibration())
             .route_layer(self.cors())

@@ -67,6 +67,7 @@ mod trace;
 
 pub use annex::Annex;
 pub use call::{CallContext, Principal};
+pub use door::{Door, MCP_PATH};
 pub use encryption_audit::{
     EncryptionFinding, EncryptionFindingKind, RegistryFile, RegistryFileTable, audit_encryption,
 };

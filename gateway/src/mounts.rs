@@ -35,6 +35,7 @@ mod relay;
 mod sessions;
 mod settings;
 mod span;
+mod wires;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -48,7 +48,7 @@ use std::time::Duration;
 
 use actors::CastHandle;
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state};
 use events::{EventLog, Ids, SystemClock};
 use gateway::Gateway;
 use http::StatusCode;
@@ -57,7 +57,6 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{ProjectorHandle, Tables};
 use secrecy::SecretString;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::external_identity::HttpExternalIdentity;
 use crate::house::HouseRole;
@@ -68,6 +67,7 @@ pub(crate) use operators::{Budgets, Operators};
 pub(crate) use personas::finish_begun;
 pub(crate) use problem::Problem;
 pub(crate) use runner::{TICK_TIME_LIMIT, hold_back, let_act};
+use shield::{Front, KnownHosts};
 
 /// What the handlers share: the rooms' handles, and how this house is set up.
 #[derive(Debug, Clone)]
@@ -125,10 +125,11 @@ pub(crate) struct HttpSettings {
 pub(crate) fn router(app: App) -> Router {
     metrics::describe();
     queries::describe_metrics();
-    let allowed_hosts = app.settings.allowed_hosts.clone();
+    let hosts = KnownHosts::new(&app.settings.allowed_hosts);
     let ids = app.ids.clone();
-    let (gateway, cors) = (app.gateway.router(), app.gateway.cors());
-    endpoints(app.settings.production)
+    let door = app.gateway.door();
+    let (gateway, cors) = (app.gateway.router(door.clone()), app.gateway.cors());
+    let rooms = endpoints(app.settings.production)
         .into_iter()
         .fold(Router::new(), |router, endpoint| endpoint.mount(router))
         .route_layer(from_fn_with_state(app.clock.clone(), metrics::observe_requests))
@@ -136,11 +137,8 @@ pub(crate) fn router(app: App) -> Router {
         .layer(cors)
         .with_state(app)
         .merge(gateway)
-        .fallback(unknown_path)
-        .layer(from_fn_with_state(allowed_hosts, shield::known_hosts_only))
-        .layer(CatchPanicLayer::custom(shield::panic_as_problem))
-        .layer(map_response(shield::browser_headers))
-        .layer(from_fn_with_state(ids, shield::named))
+        .fallback(unknown_path);
+    Router::new().fallback_service(Front::new(ids, hosts, door, rooms))
 }
 
 /// The one table that routing and `/openapi.json` are made of.

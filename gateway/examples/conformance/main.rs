@@ -85,7 +85,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     gateway.mounts_settled(Duration::from_secs(10)).await;
     let told = serde_json::json!({"url": format!("{public_url}/mcp"), "token": token.expose_secret()});
     println!("{told}");
-    axum::serve(listener, gateway.router()).await?;
+    axum::serve(listener, gateway.router(gateway.door())).await?;
     stop.cancel();
     folding.await??;
     Ok(())

@@ -30,6 +30,7 @@ use super::credential::Bearer;
 use super::forward::{Answer, Unanswered};
 use super::http_client::{Answered, Events, Failure, HttpClient, Place, SESSION};
 use super::relay::{Lines, nobody};
+use super::wires::Enough;
 use crate::trace::{self, SentFrom};
 
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -168,16 +169,20 @@ impl OneCall<'_> {
             }
         }
         headers.extend(trace::headers(meta));
-        let answered = self.direct.client.ask(&self.direct.place, body, headers, bearer);
+        let (client, now) = (&self.direct.client, self.clock.monotonic());
+        let answered = client.ask(&self.direct.place, body, headers, bearer, now);
         match answered.await? {
             Answered::NoSession => Ok(None),
             Answered::Json { body, is_success } => answer(&body, is_success).map(Some),
-            Answered::Events(events) => self.hear(events).await.map(Some),
+            Answered::Events(events, enough) => {
+                let answer = self.hear(events, &enough).await?;
+                Ok(Some(answer))
+            }
         }
     }
 
     /// The answer among the events of its stream, which is taken up again where it breaks off.
-    async fn hear(&self, mut events: Events) -> Result<Answer, Unanswered> {
+    async fn hear(&self, mut events: Events, enough: &Enough) -> Result<Answer, Unanswered> {
         let (mut last, mut pause) = (None, RESUME_AFTER);
         for _ in 0..RESUMES_MAX {
             while let Some(event) = events.next().await {
@@ -189,6 +194,7 @@ impl OneCall<'_> {
                     continue;
                 };
                 if let Some(answer) = self.heard(&data).await? {
+                    enough.say();
                     return Ok(answer);
                 }
             }

@@ -11,9 +11,6 @@ use futures::stream::BoxStream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::{RequestBuilder, Response};
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, GetMeta as _, ServerJsonRpcMessage,
@@ -26,6 +23,7 @@ use sse_stream::{Sse, SseStream};
 use super::address::Lookup;
 use super::credential::{Bearer, Credential};
 use super::direct::Shown;
+use super::wires::{Enough, Origin, Wires};
 use crate::trace;
 
 const JSON: &str = "application/json";
@@ -46,7 +44,7 @@ pub(super) type Events = BoxStream<'static, Result<Sse, SseError>>;
 pub(super) struct Web {
     http: reqwest::Client,
     /// The same without everything that a request of one session's to one known place does not need; for `http:` only.
-    lean: Client<HttpConnector<Lookup>, Full<Bytes>>,
+    wires: Wires,
 }
 
 impl Web {
@@ -58,12 +56,8 @@ impl Web {
             .no_proxy()
             .connect_timeout(CONNECT_WITHIN)
             .build()?;
-        let mut connector = HttpConnector::new_with_resolver(lookup);
-        connector.set_connect_timeout(Some(CONNECT_WITHIN));
-        connector.set_nodelay(true);
-        let mut lean = Client::builder(TokioExecutor::new());
-        let lean = lean.pool_timer(TokioTimer::new()).build(connector);
-        Ok(Self { http, lean })
+        let wires = Wires::new(lookup);
+        Ok(Self { http, wires })
     }
 }
 
@@ -83,7 +77,8 @@ pub(super) struct HttpClient {
 #[derive(Debug)]
 pub(super) struct Place {
     uri: Uri,
-    is_plain_http: bool,
+    /// Where the lean way leads.
+    plain: Option<Origin>,
 }
 
 impl Place {
@@ -91,7 +86,7 @@ impl Place {
     pub(super) fn try_new(url: &str) -> Option<Self> {
         let uri: Uri = url.parse().ok()?;
         Some(Self {
-            is_plain_http: uri.scheme_str() == Some("http"),
+            plain: Origin::try_new(&uri),
             uri,
         })
     }
@@ -108,8 +103,8 @@ pub(super) enum Answered {
         /// What the HTTP status says.
         is_success: bool,
     },
-    /// A stream that brings the answer.
-    Events(Events),
+    /// A stream that brings the answer, and may be given up once it has, when that is said.
+    Events(Events, Enough),
 }
 
 /// A message from the server was too long.
@@ -158,18 +153,18 @@ impl HttpClient {
         Ok(response)
     }
 
-    /// Sends a request that is `body` already, and gives what comes back as it is.
+    /// Sends a request that is `body` already, and gives what comes back as it is; `now` is the monotonic time.
     pub(super) async fn ask(
         &self,
         place: &Place,
         body: Vec<u8>,
         headers: HeaderMap,
         bearer: Option<Arc<Bearer>>,
+        now: Duration,
     ) -> Result<Answered, Failure> {
         let is_in_session = headers.contains_key(SESSION);
         let mut request = http::Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = place.uri.clone();
         *request.headers_mut() = headers;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
@@ -177,11 +172,14 @@ impl HttpClient {
         if let Some(bearer) = &bearer {
             headers.insert(AUTHORIZATION, bearer.header());
         }
-        let response = if place.is_plain_http {
-            let response = self.web.lean.request(request).await;
-            let response = response.map_err(|error| Failure::Io(std::io::Error::other(error)))?;
+        let mut enough = Enough::default();
+        let response = if let Some(origin) = &place.plain {
+            let sent = self.web.wires.send(origin, request, now).await;
+            let (response, said) = sent.map_err(Failure::Io)?;
+            enough = said;
             response.map(reqwest::Body::wrap).into()
         } else {
+            *request.uri_mut() = place.uri.clone();
             let request = request.map(reqwest::Body::wrap).try_into();
             let request: reqwest::Request = request.map_err(StreamableHttpError::Client)?;
             let response = self.web.http.execute(request).await;
@@ -193,7 +191,7 @@ impl HttpClient {
             return Ok(Answered::NoSession);
         }
         if status.is_success() && kind(&response).starts_with(EVENTS) {
-            return Ok(Answered::Events(self.events(response)));
+            return Ok(Answered::Events(self.events(response), enough));
         }
         let is_json = kind(&response).starts_with(JSON);
         let body = self.body(response).await?;

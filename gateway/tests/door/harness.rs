@@ -277,7 +277,7 @@ impl House {
 async fn serve(gateway: &Gateway, stop: &CancellationToken, tasks: &TaskTracker) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (router, stopped) = (gateway.router(), stop.clone().cancelled_owned());
+    let (router, stopped) = (gateway.router(gateway.door()), stop.clone().cancelled_owned());
     tasks.spawn(async move {
         axum::serve(listener, router)
             .with_graceful_shutdown(stopped)

@@ -2,16 +2,24 @@
 //! problems.
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use events::Ids;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use gateway::{Door, MCP_PATH};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
+use tower::{Service, ServiceExt as _};
 use tracing::Instrument as _;
 
 use super::problem::Problem;
@@ -31,61 +39,53 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 
 /// Puts [`HEADERS`] on an answer, where its handler said nothing else.
-pub(crate) async fn browser_headers(mut response: Response) -> Response {
+fn add_browser_headers(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
         let name = HeaderName::from_static(name);
-        response
-            .headers_mut()
-            .entry(name)
-            .or_insert(HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
-/// Refuses requests that name a host we are not.
+/// Host names that this server goes by.
 ///
 /// A web page that has its own name resolve to this machine (DNS rebinding) would otherwise be of the same
 /// origin as we are, and no other check would stop it.
-pub(crate) async fn known_hosts_only(
-    State(allowed): State<Vec<String>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if is_known_host(request.uri(), request.headers(), &allowed) {
-        return next.run(request).await;
-    }
-    let detail = "this server does not go by that host name; set allowed_hosts if it should";
-    Problem::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", detail).into_response()
-}
+#[derive(Debug)]
+pub(crate) struct KnownHosts(Vec<Authority>);
 
-/// Every authority the request names must be ours, and it must name one.
-fn is_known_host(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> bool {
-    let of_headers = headers
-        .get_all(header::HOST)
-        .iter()
-        .map(|value| value.to_str().unwrap_or_default());
-    let named: Vec<&str> = uri
-        .authority()
-        .map(Authority::as_str)
-        .into_iter()
-        .chain(of_headers)
-        .collect();
-    !named.is_empty()
-        && named
+impl KnownHosts {
+    /// Of `entries`; one without a port stands for every port of that host, and what is no host for none.
+    pub(crate) fn new(entries: &[String]) -> Self {
+        Self(entries.iter().filter_map(|entry| entry.parse().ok()).collect())
+    }
+
+    /// Every authority the request names must be ours, and it must name one.
+    fn are_named(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let of_headers = headers
+            .get_all(header::HOST)
             .iter()
-            .all(|authority| allowed.iter().any(|entry| is_host(authority, entry)))
-}
-
-/// An entry without a port stands for every port of that host.
-fn is_host(authority: &str, entry: &str) -> bool {
-    if authority.contains('@') {
-        return false;
+            .map(|value| value.to_str().unwrap_or_default());
+        let mut named = uri
+            .authority()
+            .map(Authority::as_str)
+            .into_iter()
+            .chain(of_headers)
+            .peekable();
+        named.peek().is_some() && named.all(|authority| self.knows(authority))
     }
-    let (Ok(authority), Ok(entry)) = (authority.parse::<Authority>(), entry.parse::<Authority>()) else {
-        return false;
-    };
-    let is_same_port = entry.port_u16().is_none() || entry.port_u16() == authority.port_u16();
-    authority.host().eq_ignore_ascii_case(entry.host()) && is_same_port
+
+    fn knows(&self, authority: &str) -> bool {
+        if authority.contains('@') {
+            return false;
+        }
+        let Ok(authority) = authority.parse::<Authority>() else {
+            return false;
+        };
+        self.0.iter().any(|entry| {
+            let is_same_port = entry.port_u16().is_none() || entry.port_u16() == authority.port_u16();
+            authority.host().eq_ignore_ascii_case(entry.host()) && is_same_port
+        })
+    }
 }
 
 /// Refuses what a page of another site asks a browser to send here: these routes need no token.
@@ -112,18 +112,6 @@ pub(crate) async fn in_time(State(limit): State<Duration>, request: Request, nex
     })
 }
 
-/// Names every request, in its answer and in what is logged while it is answered, so that a person's report and
-/// the log's line find each other. A name the client sends is not taken over: it could be any text.
-pub(crate) async fn named(State(ids): State<Arc<dyn Ids>>, request: Request, next: Next) -> Response {
-    let id = ids.uuid().to_string();
-    let span = tracing::info_span!("request", request.id = id, method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
-    if let Ok(id) = HeaderValue::try_from(id) {
-        response.headers_mut().insert("x-request-id", id);
-    }
-    response
-}
-
 /// Turns the HTTP library's own short refusals (wrong method, unreadable path) into problems.
 pub(crate) async fn errors_as_problems(request: Request, next: Next) -> Response {
     let is_head = request.method() == Method::HEAD;
@@ -147,12 +135,81 @@ pub(crate) async fn errors_as_problems(request: Request, next: Next) -> Response
     problem
 }
 
+/// What every request passes first: it is named, in its answer and in what is logged while it is answered, so that a
+/// person's report and the log's line find each other; it must be meant for us; a panic behind is a problem of ours.
+///
+/// A name the client sends is not taken over: it could be any text.
+#[derive(Debug, Clone)]
+pub(crate) struct Front(Arc<Inside>);
+
+#[derive(Debug)]
+struct Inside {
+    ids: Arc<dyn Ids>,
+    hosts: KnownHosts,
+    door: Door,
+    rooms: Router,
+}
+
+impl Front {
+    /// In front of `rooms`, and of the gateway's `door`, which is among them: programs get there without a way through
+    /// all that stands in front of the other rooms.
+    pub(crate) fn new(ids: Arc<dyn Ids>, hosts: KnownHosts, door: Door, rooms: Router) -> Self {
+        Self(Arc::new(Inside {
+            ids,
+            hosts,
+            door,
+            rooms,
+        }))
+    }
+}
+
+impl Inside {
+    async fn answer(&self, request: Request) -> Response {
+        let id = self.ids.uuid().to_string();
+        let span = tracing::info_span!("request", request.id = id, method = %request.method(), path = request.uri().path());
+        let answered = AssertUnwindSafe(self.pass(request)).catch_unwind();
+        let answered = answered.instrument(span).await;
+        let mut response = answered.unwrap_or_else(|panic| panic_as_problem(&*panic));
+        let headers = response.headers_mut();
+        add_browser_headers(headers);
+        if let Ok(id) = HeaderValue::try_from(id) {
+            headers.insert("x-request-id", id);
+        }
+        response
+    }
+
+    async fn pass(&self, request: Request) -> Response {
+        if !self.hosts.are_named(request.uri(), request.headers()) {
+            let detail = "this server does not go by that host name; set allowed_hosts if it should";
+            return Problem::new(StatusCode::FORBIDDEN, "HOST_NOT_ALLOWED", detail).into_response();
+        }
+        // Web pages have more to be told: what they may read of the answer.
+        let is_of_page = request.headers().contains_key(header::ORIGIN);
+        if request.uri().path() == MCP_PATH && !is_of_page {
+            return self.door.answer(request).await;
+        }
+        let Ok(response) = self.rooms.clone().oneshot(request).await;
+        response
+    }
+}
+
+impl Service<Request> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let inside = self.0.clone();
+        Box::pin(async move { Ok(inside.answer(request).await) })
+    }
+}
+
 /// What is answered when a handler panicked. The panic itself is on stderr; the log gets one line with its text.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the layer that calls it hands the panic over"
-)]
-pub(crate) fn panic_as_problem(panic: Box<dyn Any + Send>) -> Response {
+fn panic_as_problem(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
@@ -167,7 +224,8 @@ mod tests {
     #[test]
     fn a_host_is_known_by_name_and_port_and_by_nothing_that_only_looks_like_it() {
         let allowed = ["127.0.0.1:3069", "localhost", "[::1]:3069"];
-        let is_known = |authority: &str| allowed.iter().any(|entry| is_host(authority, entry));
+        let hosts = KnownHosts::new(&allowed.map(ToOwned::to_owned));
+        let is_known = |authority: &str| hosts.knows(authority);
         for known in [
             "127.0.0.1:3069",
             "localhost",
@@ -197,12 +255,12 @@ mod tests {
     #[test]
     fn two_host_headers_must_both_be_ours() {
         let mut headers = HeaderMap::new();
-        let allowed = ["localhost".to_owned()];
+        let hosts = KnownHosts::new(&["localhost".to_owned()]);
         let uri = Uri::from_static("/health");
-        assert!(!is_known_host(&uri, &headers, &allowed));
+        assert!(!hosts.are_named(&uri, &headers));
         headers.append(header::HOST, HeaderValue::from_static("localhost"));
-        assert!(is_known_host(&uri, &headers, &allowed));
+        assert!(hosts.are_named(&uri, &headers));
         headers.append(header::HOST, HeaderValue::from_static("evil.example"));
-        assert!(!is_known_host(&uri, &headers, &allowed));
+        assert!(!hosts.are_named(&uri, &headers));
     }
 }

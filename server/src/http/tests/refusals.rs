@@ -5,6 +5,7 @@ use http::{Request, StatusCode, header};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use super::super::shield::{Front, KnownHosts};
 use super::{TestHouse, request, sample};
 
 fn raw(path: &str, content_type: Option<&str>, body: impl Into<Body>) -> Request<Body> {
@@ -199,9 +200,12 @@ async fn a_panic_is_a_problem_that_tells_nothing() {
     async fn broken() -> &'static str {
         panic!("the secret is 42")
     }
-    let panics = tower_http::catch_panic::CatchPanicLayer::custom(crate::http::shield::panic_as_problem);
-    let router: Router = Router::new().route("/", get(broken)).layer(panics);
-    let response = router.oneshot(request("GET", "/", None)).await.unwrap();
+    let house = TestHouse::open().await;
+    let (ids, door) = (house.app.ids.clone(), house.app.gateway.door());
+    let hosts = KnownHosts::new(&house.app.settings.allowed_hosts);
+    let front = Front::new(ids, hosts, door, Router::new().route("/", get(broken)));
+    let response = front.oneshot(request("GET", "/", None)).await.unwrap();
+    assert!(response.headers().contains_key("x-request-id"));
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let body = to_bytes(response.into_body(), 10_000).await.unwrap();
     let problem: Value = serde_json::from_slice(&body).unwrap();
