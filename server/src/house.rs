@@ -14,6 +14,7 @@ use gateway::Gateway;
 use projections::Projector;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
+use tower::make::Shared;
 
 use crate::config::Config;
 use crate::exit::CommandError;
@@ -182,10 +183,10 @@ impl House {
             metrics,
             operators: Operators::new(config.shown.clone(), budgets(config)),
         };
-        let router = crate::http::router(app.clone());
+        let front = Shared::new(crate::http::front(app.clone()));
         let stop_http = stops.http.clone();
         lifecycle.spawn(TaskKind::Http, async move {
-            let served = axum::serve(rooms::at_once(listener), router)
+            let served = axum::serve(rooms::at_once(listener), front)
                 .with_graceful_shutdown(stop_http.cancelled_owned());
             served.await.map_err(|error| error.to_string())
         });

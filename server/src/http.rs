@@ -67,7 +67,8 @@ pub(crate) use operators::{Budgets, Operators};
 pub(crate) use personas::finish_begun;
 pub(crate) use problem::Problem;
 pub(crate) use runner::{TICK_TIME_LIMIT, hold_back, let_act};
-use shield::{Front, KnownHosts};
+pub(crate) use shield::Front;
+use shield::KnownHosts;
 
 /// What the handlers share: the rooms' handles, and how this house is set up.
 #[derive(Debug, Clone)]
@@ -122,7 +123,7 @@ pub(crate) struct HttpSettings {
 }
 
 /// Everything this house answers over HTTP.
-pub(crate) fn router(app: App) -> Router {
+pub(crate) fn front(app: App) -> Front {
     metrics::describe();
     queries::describe_metrics();
     let hosts = KnownHosts::new(&app.settings.allowed_hosts);
@@ -138,7 +139,7 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
         .merge(gateway)
         .fallback(unknown_path);
-    Router::new().fallback_service(Front::new(ids, hosts, door, rooms))
+    Front::new(ids, hosts, door, rooms)
 }
 
 /// The one table that routing and `/openapi.json` are made of.

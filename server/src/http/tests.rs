@@ -24,7 +24,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actors::{Brains, Cast, CastSettings, ModelLimits, SimulatedBrain};
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use events::{Event, EventLog as _, SystemClock, SystemIds};
 use gateway::{Gateway, GatewaySettings};
@@ -40,17 +39,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
+use tower::make::Shared;
 
 use mutable_log::MutableLog;
 
-use super::{App, Budgets, Health, HttpSettings, Operators, router};
+use super::{App, Budgets, Front, Health, HttpSettings, Operators, front};
 
 const SERVICE_KEY: &str = "service-key-of-this-test";
 
 /// A house of one test's own; everything ends when it is dropped.
 struct TestHouse {
     app: App,
-    router: Router,
+    front: Front,
     log: Arc<MutableLog>,
     admin_token: String,
     stop: CancellationToken,
@@ -141,14 +141,14 @@ impl TestHouse {
             operators: Operators::new(Vec::new(), Budgets::default()),
         };
         app.health.set_ready();
-        let router = router(app.clone());
-        let served =
-            axum::serve(listener, router.clone()).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let front = front(app.clone());
+        let served = axum::serve(listener, Shared::new(front.clone()));
+        let served = served.with_graceful_shutdown(stop.clone().cancelled_owned());
         tracker.spawn(async move { served.await.unwrap() });
         let admin_token = admin_token(&app.identity).await;
         let house = Self {
             app,
-            router,
+            front,
             log,
             admin_token,
             stop,
@@ -219,7 +219,7 @@ impl TestHouse {
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.front.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), 16 * 1024 * 1024).await.unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -256,7 +256,7 @@ impl TestHouse {
         self.stop.cancel();
         let mut app = self.app.clone();
         app.settings.admin_read_your_writes = Duration::from_millis(20);
-        self.router = router(app);
+        self.front = front(app);
     }
 
     /// How many commits the log holds.

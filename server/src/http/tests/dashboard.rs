@@ -324,7 +324,7 @@ impl Frames {
 
 async fn respond(house: &TestHouse, asked: Request<axum::body::Body>) -> axum::response::Response {
     use tower::ServiceExt as _;
-    house.router.clone().oneshot(asked).await.unwrap()
+    house.front.clone().oneshot(asked).await.unwrap()
 }
 
 #[tokio::test]

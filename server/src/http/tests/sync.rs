@@ -430,7 +430,7 @@ async fn a_stream_says_what_is_new_as_it_happens_and_is_taken_up_again_where_it_
         if let Some(from) = from {
             asked.headers_mut().insert("last-event-id", from.parse().unwrap());
         }
-        let response = tower::ServiceExt::oneshot(house.router.clone(), asked)
+        let response = tower::ServiceExt::oneshot(house.front.clone(), asked)
             .await
             .unwrap();
         assert_eq!(response.status(), StatusCode::OK);
