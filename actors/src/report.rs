@@ -1,6 +1,7 @@
 //! What a tick tells those who asked for it or look on.
 
 use events::{Cause, PersonaId, TickId};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Whom to let act.
@@ -17,7 +18,7 @@ pub enum Who {
 }
 
 /// How one requested tick went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TickReport {
     /// The persona.
@@ -51,7 +52,7 @@ impl TickReport {
 }
 
 /// One step of a tick, for displays that follow along. Slow readers miss lines; the log misses none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "step", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum TickProgress {
     /// A tick began.

@@ -2,11 +2,12 @@
 
 use events::{Cadence, PersonaId, StreamSeq, TickId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The whole tree at one moment, near enough: each part is its own actor's answer. A part is absent while its
 /// actor is being restarted.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CastSnapshot {
     /// Whether scheduled ticks are held back.
@@ -28,7 +29,7 @@ pub struct CastSnapshot {
 }
 
 /// One persona actor.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PersonaSnapshot {
     /// The persona.
@@ -50,7 +51,7 @@ pub struct PersonaSnapshot {
 }
 
 /// The scheduler.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SchedulerSnapshot {
     /// Whether scheduled ticks are held back.
@@ -58,13 +59,14 @@ pub struct SchedulerSnapshot {
     /// Looks taken since start.
     pub polls: u64,
     /// When the last one was.
+    #[schemars(with = "Option<events::Moment>")]
     pub last_poll: Option<Timestamp>,
     /// Ticks handed to the cast since start; the cast may have had them already.
     pub armed: u64,
 }
 
 /// The roster.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RosterSnapshot {
     /// Folded up to here.
@@ -74,7 +76,7 @@ pub struct RosterSnapshot {
 }
 
 /// One persona on the roster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RosterLine {
     /// The persona.
@@ -90,15 +92,17 @@ pub struct RosterLine {
     /// Its last tick's number, 0 before the first.
     pub last_number: u64,
     /// When its last tick began.
+    #[schemars(with = "Option<events::Moment>")]
     pub last_started_at: Option<Timestamp>,
     /// When it is due next.
+    #[schemars(with = "events::Moment")]
     pub next_due: Timestamp,
     /// Why it stays down, when it does.
     pub halted: Option<String>,
 }
 
 /// The supervisor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SupervisorSnapshot {
     /// Restarts of roster, scheduler and cast since start.

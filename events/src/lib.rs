@@ -28,6 +28,7 @@ mod ids;
 mod jetstream;
 mod log;
 mod memory;
+mod moment;
 mod seal;
 pub mod spans;
 mod stored;
@@ -59,6 +60,7 @@ pub use log::{
     Undecodable, read_to_end,
 };
 pub use memory::{MemoryLog, MemoryMessage};
+pub use moment::Moment;
 pub use seal::{InvalidSeal, Seal, SubjectTag};
 pub use subject::{
     ALARM_PREFIX, CONTROL_PREFIX, JOB_PREFIX, LIVE_PREFIX, QUERY_PREFIX, Subject, SubjectError,

@@ -15,6 +15,7 @@ use projections::{ProjectorHandle, Tables};
 use rmcp::RoleServer;
 use rmcp::service::Peer;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -97,7 +98,7 @@ pub(crate) struct Inner {
 }
 
 /// What the gateway is doing right now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GatewaySnapshot {
     /// Open MCP sessions.
     pub sessions: usize,

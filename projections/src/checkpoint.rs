@@ -2,6 +2,7 @@
 
 use events::{CommitId, StreamIdentity, StreamSeq};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::column;
@@ -12,7 +13,7 @@ use crate::database::{Db, query};
 pub(crate) const NAME: &str = "tables";
 
 /// The last commit folded and the log it is in. It is written in the transaction of the rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Checkpoint {
     /// Place of the last commit folded.
     pub seq: StreamSeq,
@@ -21,6 +22,7 @@ pub struct Checkpoint {
     /// Name of the stream.
     pub stream_name: String,
     /// When the stream was made, to the microsecond.
+    #[schemars(with = "events::Moment")]
     pub stream_created: Timestamp,
 }
 

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use futures::TryStreamExt as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -13,7 +14,7 @@ use crate::row::FoldedTable;
 use crate::schema::FOLDED_TABLES;
 
 /// What one table holds, in a few bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TableChecksum {
     /// The table.
     pub table: String,

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use events::{LogError, StreamSeq};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::postgres::PgDatabaseError;
@@ -46,7 +47,7 @@ pub enum FoldError {
 }
 
 /// Why a fold halted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HaltCause {
     /// More commits could not be folded than a few bad ones.
@@ -60,7 +61,7 @@ pub enum HaltCause {
 }
 
 /// The step at which a commit was parked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// It could not be read as a commit.

@@ -31,6 +31,7 @@ use std::fmt;
 
 use events::{DeployName, StreamSeq};
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::queries::{DeployRow, EdgeRow};
@@ -64,11 +65,13 @@ pub struct FindingsQuery {
 }
 
 /// What was found as of one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct FindingsReport {
     /// The moment; the latest tick began then, unless another was asked for.
+    #[schemars(with = "events::Moment")]
     pub as_of: Timestamp,
     /// Where the figures begin.
+    #[schemars(with = "events::Moment")]
     pub since: Timestamp,
     /// The last commit folded.
     pub as_of_seq: StreamSeq,
@@ -107,7 +110,7 @@ pub struct FindingsReport {
 }
 
 /// Ratings of a module of which nothing usable came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FailedRatings {
     /// The module.
     pub module: String,
@@ -116,7 +119,7 @@ pub struct FailedRatings {
 }
 
 /// Something that crossed a rule.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Finding {
     /// Which rule.
     pub kind: FindingKind,
@@ -129,6 +132,7 @@ pub struct Finding {
     /// What it rests on, in a sentence.
     pub detail: String,
     /// When it began, as far as that can be told.
+    #[schemars(with = "Option<events::Moment>")]
     pub since: Option<Timestamp>,
     /// The deployment right before that.
     pub deploy: Option<DeployName>,
@@ -143,7 +147,7 @@ pub struct Finding {
 }
 
 /// Which rule was crossed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
     /// A tool fails more often than before.
@@ -189,7 +193,7 @@ impl FindingKind {
 }
 
 /// A row that shows something, and where it stands in the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Evidence {
     /// `call` or `rating`.
     pub kind: &'static str,

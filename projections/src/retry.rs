@@ -1,6 +1,7 @@
 //! Folding parked commits again, once what kept them out is mended.
 
 use events::{Delivery, EventLog, StreamSeq};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checkpoint;
@@ -14,7 +15,7 @@ use crate::tables::Tables;
 use crate::working_set::{Wanted, WorkingSet};
 
 /// What came of one parked commit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Retried {
     /// Its place.
     pub seq: StreamSeq,
@@ -25,7 +26,7 @@ pub struct Retried {
 }
 
 /// What came of folding a parked commit again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum RetryOutcome {
     /// Its rows are in the tables, and it is not parked any more.

@@ -10,6 +10,7 @@ use rmcp::model::{
     ServerResult, Tool,
 };
 use rmcp::service::RequestContext;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
@@ -111,7 +112,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// How a mounted server is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MountSnapshot {
     /// Its name.
     pub name: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{AroundDeploy, Rater};
@@ -16,7 +17,7 @@ const RATE_MAX: f64 = 0.1;
 const PERSONAS_MIN: usize = 3;
 
 /// What changed since one deployment, up to the report's moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SinceDeploy {
     /// The deployment.
     pub deploy: DeployRow,
@@ -29,7 +30,7 @@ pub struct SinceDeploy {
 }
 
 /// A tool that fails more or less often.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ToolChange {
     /// The tool.
     pub tool: String,
@@ -44,7 +45,7 @@ pub struct ToolChange {
 }
 
 /// How the stars of a module moved.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ModuleChange {
     /// The module.
     pub module: String,

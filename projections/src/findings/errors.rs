@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use events::{Cause, Intent, PersonaId, TickId};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{DAYS, History, Trouble};
@@ -22,7 +23,7 @@ const NEW_PERSONAS_MIN: usize = 2;
 const KNOWN_CALLS_MIN: u64 = 20;
 
 /// Somebody who tried the same thing again and was told the same.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Confusion {
     /// The tool.
     pub tool: String,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use events::{CallId, Cause, Intent, PersonaId, StreamSeq, TickId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Evidence;
@@ -116,7 +117,7 @@ pub(crate) struct Trouble {
 }
 
 /// Who gives stars, and by which rules: ratings of two of these are never compared.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Rater {
     /// `model`, `simulated` or `external`.
     pub source: String,
@@ -248,7 +249,7 @@ pub(crate) struct Moments {
 }
 
 /// A single rating.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RatingRow {
     /// The row.
     pub id: String,
@@ -265,6 +266,7 @@ pub struct RatingRow {
     /// Why.
     pub notes: String,
     /// When.
+    #[schemars(with = "events::Moment")]
     pub at: Timestamp,
     /// Place of the commit that holds its `Rated`.
     pub stream_seq: StreamSeq,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use events::{CallId, Cause, Intent, PersonaId, TickId};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{AcceptedMistake, History, Trouble};
@@ -27,7 +28,7 @@ const HELP_RATE: f64 = 0.001;
 const HELP_FALL_MIN: f64 = 0.3;
 
 /// What becomes of those who are refused.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Recovery {
     /// The module.
     pub module: String,

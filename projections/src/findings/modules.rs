@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{History, Rater, WEEKS};
@@ -30,7 +31,7 @@ const RATINGS_THIN: u64 = 10;
 const LOW_STARS: u8 = 3;
 
 /// How one rater's ratings of one module moved.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ModuleTrend {
     /// The module.
     pub module: String,
@@ -45,9 +46,10 @@ pub struct ModuleTrend {
 }
 
 /// One week of a trend.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TrendWeek {
     /// When it ended.
+    #[schemars(with = "events::Moment")]
     pub ends_at: Timestamp,
     /// Personas that rated, and had before.
     pub personas: usize,
@@ -62,7 +64,7 @@ pub struct TrendWeek {
 }
 
 /// What the drift rule says.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Verdict {
     /// Rated worse for three weeks.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{History, RatingCell};
@@ -13,7 +14,7 @@ const NEWCOMER: &str = "newbie";
 const CALLS_MIN: u64 = 20;
 
 /// What newcomers meet in a module, beside what everybody else meets.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct NewcomerGap {
     /// The module.
     pub module: String,
@@ -24,7 +25,7 @@ pub struct NewcomerGap {
 }
 
 /// One side of a comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Side {
     /// Calls that failed, mistakes included, of all.
     pub errors: Share,
@@ -35,7 +36,7 @@ pub struct Side {
 }
 
 /// A tool that an archetype had and never called.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UnusedTool {
     /// The tool.
     pub tool: String,

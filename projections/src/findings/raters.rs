@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{History, Moments, Rater, RatingRow};
@@ -23,11 +24,12 @@ const KIND_STARS: u8 = 4;
 const FLATTERED_FRICTION: f64 = 0.5;
 
 /// How well one rater discriminates.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RaterMeter {
     /// Who.
     pub rater: Rater,
     /// Its first rating on record, where a trend of its own begins.
+    #[schemars(with = "events::Moment")]
     pub first_at: Timestamp,
     /// Ratings that count.
     pub ratings: u64,
@@ -48,7 +50,7 @@ pub struct RaterMeter {
 }
 
 /// Whether stars tell a good day from a bad one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Discriminates {
     /// They do.

@@ -3,6 +3,7 @@
 //! Small samples are the rule here (ten personas, some dozen calls a week), so tests are exact where exact ones exist,
 //! and intervals are those that keep their promise near 0 and 1.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The two-sided 95 % point of the standard normal distribution.
@@ -15,7 +16,7 @@ const RESAMPLES: usize = 2_000;
 const SUM_TOLERANCE: f64 = 1e-9;
 
 /// A share or mean, and where it may well lie.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Interval {
     /// Its lower end.
     pub low: f64,
@@ -24,7 +25,7 @@ pub struct Interval {
 }
 
 /// So many of so many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Share {
     /// Those that are.
     pub of: u64,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use events::{Cause, Intent};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{CallCell, History, Trouble};
@@ -25,7 +26,7 @@ const RISE_MIN: f64 = 0.05;
 const PERSONAS_MIN: u64 = 2;
 
 /// What a tool did to its callers within the report's own time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ToolFigures {
     /// The tool.
     pub tool: String,

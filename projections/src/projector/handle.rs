@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use events::{Delivery, StreamSeq};
 use metrics::{describe_gauge, gauge};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 
@@ -39,7 +40,7 @@ impl FoldedBatch {
 }
 
 /// What a projector is doing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProjectorStatus {
     /// Whether it goes on.
     pub state: ProjectorState,
@@ -54,7 +55,7 @@ pub struct ProjectorStatus {
 }
 
 /// Whether a projector goes on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProjectorState {
     /// It has not reached log and tables yet.

@@ -2,6 +2,7 @@
 
 use events::{CallId, Cause, Intent, PersonaId, StreamSeq, TickId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::column;
@@ -9,7 +10,7 @@ use crate::database::{DbRow, query, query_per};
 use crate::tables::{Tables, TablesError};
 
 /// What came of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CallResult {
     /// Its outcome is not folded yet.
@@ -35,7 +36,7 @@ impl CallResult {
 }
 
 /// One tool call.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ActionRow {
     /// `{tick_id}-{index}-{tool_name}`.
     pub id: String,
@@ -66,6 +67,7 @@ pub struct ActionRow {
     /// Milliseconds from sending to answer.
     pub latency_ms: Option<u64>,
     /// When it was decided.
+    #[schemars(with = "events::Moment")]
     pub created_at: Timestamp,
     /// Place of the commit that holds its `ToolCalled`.
     pub stream_seq: StreamSeq,

@@ -1,6 +1,7 @@
 //! How much there is, of one moment.
 
 use events::StreamSeq;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -9,7 +10,7 @@ use crate::database::query;
 use crate::tables::{Tables, TablesError};
 
 /// Row counts, all as of the same commit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TableCounts {
     /// Personas enrolled.
     pub personas: u64,

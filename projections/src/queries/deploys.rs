@@ -2,6 +2,7 @@
 
 use events::{DeployName, StreamSeq};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::column;
@@ -9,13 +10,14 @@ use crate::database::{Db, query};
 use crate::tables::{Tables, TablesError};
 
 /// One deployment, as its operator marked it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DeployRow {
     /// What the operator calls it.
     pub name: DeployName,
     /// What it brought.
     pub note: Option<String>,
     /// When it went live.
+    #[schemars(with = "events::Moment")]
     pub deployed_at: Timestamp,
     /// Place of the commit that says so.
     pub stream_seq: StreamSeq,

@@ -1,6 +1,7 @@
 //! How personas rated what they used.
 
 use events::PersonaId;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::column;
@@ -8,7 +9,7 @@ use crate::database::{query, query_per};
 use crate::tables::{Tables, TablesError};
 
 /// One persona's ratings of one module.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ModuleFeedback {
     /// The module.
     pub module: String,

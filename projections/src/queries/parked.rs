@@ -1,6 +1,7 @@
 //! What could not be folded.
 
 use events::{CommitId, StreamSeq};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::column;
@@ -9,7 +10,7 @@ use crate::error::Stage;
 use crate::tables::{Tables, TablesError};
 
 /// A commit none of whose events is in the tables. Its body is in the log, at `seq`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ParkedRow {
     /// Its place.
     pub seq: StreamSeq,

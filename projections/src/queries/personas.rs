@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use events::{Cadence, PersonaId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::column;
@@ -11,7 +12,7 @@ use crate::database::{DbRow, query};
 use crate::tables::{Tables, TablesError};
 
 /// A persona as of its latest revision.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PersonaRow {
     /// The persona; also its account's id.
     pub persona_id: PersonaId,
@@ -32,8 +33,10 @@ pub struct PersonaRow {
     /// Emails of the personas it shares a space with.
     pub partners: Vec<String>,
     /// When its latest tick began; `None` before the first.
+    #[schemars(with = "Option<events::Moment>")]
     pub last_active_at: Option<Timestamp>,
     /// When it was enrolled.
+    #[schemars(with = "events::Moment")]
     pub created_at: Timestamp,
     /// Ticks it began.
     pub ticks: u64,

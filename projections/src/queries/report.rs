@@ -5,6 +5,7 @@ mod personas;
 mod tools;
 
 use events::StreamSeq;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -12,7 +13,7 @@ use crate::column;
 use crate::tables::{Tables, TablesError};
 
 /// Everything that was folded, summed up, as of one commit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct DayReport {
     /// One entry per persona, in the order of enrolment.
     pub personas: Vec<PersonaDay>,
@@ -27,7 +28,7 @@ pub struct DayReport {
 }
 
 /// What one persona did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct PersonaDay {
     /// The persona.
     pub persona_id: String,
@@ -56,7 +57,7 @@ pub struct PersonaDay {
 }
 
 /// A persona's latest rating of a module.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ModuleStars {
     /// The module.
     pub module: String,
@@ -69,7 +70,7 @@ pub struct ModuleStars {
 }
 
 /// What all personas together made of a module.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ModuleDay {
     /// The module.
     pub module: String,
@@ -86,7 +87,7 @@ pub struct ModuleDay {
 }
 
 /// A tool that failed at least once.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ToolFailures {
     /// The tool's MCP name.
     pub tool: String,
@@ -107,7 +108,7 @@ pub struct ToolFailures {
 }
 
 /// One mistake of one persona with one tool.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Stumble {
     /// Whose.
     pub persona_name: String,

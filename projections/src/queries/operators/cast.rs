@@ -2,6 +2,7 @@
 
 use events::{Cadence, PersonaId, StreamSeq};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::{Cursor, Page, PageRequest};
@@ -10,7 +11,7 @@ use crate::database::{DbRow, query};
 use crate::tables::{Tables, TablesError};
 
 /// One persona with what it did since some time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct CastLine {
     /// The persona.
     pub persona_id: PersonaId,
@@ -25,6 +26,7 @@ pub struct CastLine {
     /// IANA time zone its days are counted in.
     pub time_zone: String,
     /// When its latest tick began.
+    #[schemars(with = "Option<events::Moment>")]
     pub last_active_at: Option<Timestamp>,
     /// Why its actor stays down, if it does.
     pub halted: Option<String>,

@@ -2,6 +2,7 @@
 
 use events::StreamSeq;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::{Cursor, Page, PageRequest, as_of};
@@ -11,7 +12,7 @@ use crate::database::{DbRow, query};
 use crate::tables::{Tables, TablesError};
 
 /// The door since some time, summed up.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct GatewayStats {
     /// Calls it took.
     pub calls: u64,
@@ -32,7 +33,7 @@ pub struct GatewayStats {
 }
 
 /// Calls with one outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OutcomeCount {
     /// `ok`, `error`, `refused`, `cancelled`, `unknown` or `pending`.
     pub outcome: String,
@@ -43,7 +44,7 @@ pub struct OutcomeCount {
 }
 
 /// Refusals by one rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RuleCount {
     /// The rule.
     pub rule: String,
@@ -54,7 +55,7 @@ pub struct RuleCount {
 }
 
 /// One MCP session.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct SessionRow {
     /// Its name in our records, not its bearer handle.
     pub session_id: String,
@@ -67,8 +68,10 @@ pub struct SessionRow {
     /// Negotiated protocol revision.
     pub protocol: String,
     /// When it began.
+    #[schemars(with = "events::Moment")]
     pub opened_at: Timestamp,
     /// When it ended.
+    #[schemars(with = "Option<events::Moment>")]
     pub closed_at: Option<Timestamp>,
     /// How it ended.
     pub close_reason: Option<String>,
@@ -77,7 +80,7 @@ pub struct SessionRow {
 }
 
 /// One call that policy refused, or would have.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RefusalRow {
     /// `{sequence}-{ordinal}`.
     pub id: String,
@@ -92,6 +95,7 @@ pub struct RefusalRow {
     /// `enforce` refused, `log-only` did not.
     pub mode: String,
     /// When.
+    #[schemars(with = "events::Moment")]
     pub refused_at: Timestamp,
     /// Place of its commit.
     pub stream_seq: StreamSeq,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use events::{RatingSource, StreamSeq};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::as_of;
@@ -15,7 +16,7 @@ use crate::tables::{Tables, TablesError};
 const ENOUGH: u64 = 30;
 
 /// Every cell that has a rating, by module and archetype.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Heatmap {
     /// The source all of it is from; `None` where there are no ratings at all.
     pub source: Option<RatingSource>,
@@ -30,7 +31,7 @@ pub struct Heatmap {
 }
 
 /// Ratings of one source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SourceCount {
     /// The source.
     pub source: RatingSource,
@@ -39,7 +40,7 @@ pub struct SourceCount {
 }
 
 /// Ratings of one module by one archetype.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct HeatmapCell {
     /// The module.
     pub module: String,

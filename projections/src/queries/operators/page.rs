@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use events::StreamSeq;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -16,7 +17,7 @@ pub const PAGE_MAX: u32 = 500;
 const CURSOR_CHARS_MAX: usize = 512;
 
 /// Part of a list, as of one commit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,

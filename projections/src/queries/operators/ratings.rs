@@ -2,6 +2,7 @@
 
 use events::{PersonaId, RatingSource, StreamSeq, TickId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::{Cursor, Page, PageRequest};
@@ -21,7 +22,7 @@ pub struct RatingFilter {
 }
 
 /// One rating, one that failed, or one that rests on nothing that happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RatingRow {
     /// `{tick_id}-{module}`.
     pub id: String,
@@ -48,6 +49,7 @@ pub struct RatingRow {
     /// Our own friction score, 0 (smooth) to 1 (hopeless).
     pub friction: Option<f64>,
     /// When.
+    #[schemars(with = "events::Moment")]
     pub created_at: Timestamp,
     /// Place of its commit.
     pub stream_seq: StreamSeq,

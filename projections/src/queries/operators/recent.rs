@@ -1,6 +1,7 @@
 //! Tool calls of the whole cast, newest first.
 
 use events::PersonaId;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::{Cursor, Page, PageRequest};
@@ -21,7 +22,7 @@ pub struct ActionFilter {
 }
 
 /// One tool call and whose it is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RecentAction {
     /// The persona's name; empty for one that is erased.
     pub persona_name: String,

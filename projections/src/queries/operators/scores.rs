@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use events::StreamSeq;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::as_of;
@@ -16,18 +17,19 @@ const DAY_MICROS: i64 = 86_400_000_000;
 const DAYS_MAX: u32 = 90;
 
 /// Every module that was rated in that time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ModuleScores {
     /// By name.
     pub modules: Vec<ModuleScore>,
     /// The first instant of each day of the series, oldest first; days are those of UTC.
+    #[schemars(with = "Vec<events::Moment>")]
     pub days: Vec<Timestamp>,
     /// The last commit folded.
     pub as_of_seq: StreamSeq,
 }
 
 /// One module's ratings.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ModuleScore {
     /// The module.
     pub module: String,
@@ -42,7 +44,7 @@ pub struct ModuleScore {
 }
 
 /// A day of a module.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ScoreDay {
     /// Ratings.
     pub ratings: u64,

@@ -2,6 +2,7 @@
 
 use events::StreamSeq;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::as_of;
@@ -12,7 +13,7 @@ use crate::tables::{Tables, TablesError};
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// The cost of ticks that have ended. What a running tick has put aside is not in it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Spend {
     /// Millionths of a dollar of the ticks that began today; days are those of UTC.
     pub today_micro_usd: u64,
@@ -29,9 +30,10 @@ pub struct Spend {
 }
 
 /// A day of one brain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SpendDay {
     /// The day's first instant.
+    #[schemars(with = "events::Moment")]
     pub day: Timestamp,
     /// The brain.
     pub brain: String,
@@ -44,7 +46,7 @@ pub struct SpendDay {
 }
 
 /// One persona's cost.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SpendPersona {
     /// The persona.
     pub persona_id: String,

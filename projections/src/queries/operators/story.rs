@@ -2,6 +2,7 @@
 
 use events::{PersonaId, StreamSeq, TickId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::expectations::{self, ExpectationRow};
@@ -13,7 +14,7 @@ use crate::queries::actions::{ActionRow, action_of};
 use crate::tables::{Tables, TablesError};
 
 /// One tick with everything in it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct StoryTick {
     /// The tick.
     pub tick_id: TickId,
@@ -22,10 +23,13 @@ pub struct StoryTick {
     /// 1 for the persona's first.
     pub number: u64,
     /// When it was due.
+    #[schemars(with = "events::Moment")]
     pub due_at: Timestamp,
     /// When it began.
+    #[schemars(with = "events::Moment")]
     pub started_at: Timestamp,
     /// When it ended; `None` while it runs.
+    #[schemars(with = "Option<events::Moment>")]
     pub finished_at: Option<Timestamp>,
     /// Why it began: `schedule`, `manual` or `external`.
     pub trigger: String,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use events::StreamSeq;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::as_of;
@@ -12,7 +13,7 @@ use crate::database::{Db, query};
 use crate::tables::{Tables, TablesError};
 
 /// Every tool personas called since some time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ToolStatsReport {
     /// By name.
     pub tools: Vec<ToolStats>,
@@ -21,7 +22,7 @@ pub struct ToolStatsReport {
 }
 
 /// One tool.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ToolStats {
     /// Its MCP name.
     pub tool: String,

@@ -2,6 +2,7 @@
 
 use events::{StreamSeq, TickId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::as_of;
@@ -11,7 +12,7 @@ use crate::database::{Db, DbRow, query_per};
 use crate::tables::{Tables, TablesError};
 
 /// A tick and the gateway's record of its calls.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Trace {
     /// The tick as the persona tells it.
     pub tick: StoryTick,
@@ -22,7 +23,7 @@ pub struct Trace {
 }
 
 /// A call as the gateway took it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TraceCall {
     /// The gateway's own name of it.
     pub id: String,
@@ -39,6 +40,7 @@ pub struct TraceCall {
     /// Milliseconds inside the gateway.
     pub duration_ms: Option<u64>,
     /// When it was taken.
+    #[schemars(with = "events::Moment")]
     pub started_at: Timestamp,
     /// Place of the commit that holds its start.
     pub stream_seq: StreamSeq,
