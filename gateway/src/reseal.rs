@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use events::{Commit, Event, ExpectedSeq, FieldWrite, RecordChanged, RecordOp, SpaceId, Subject, Synced};
 use jiff::SignedDuration;
 use projections::{StoredPlace, StoredRecord};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::field_crypto::{self, FieldForm, FieldPlace};
@@ -39,7 +40,7 @@ pub struct ResealStep {
 }
 
 /// What one step found and did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resealed {
     /// Records that were looked at.

@@ -12,6 +12,7 @@
 //! **To add an endpoint**: write the handler in the file of its story, add one [`Endpoint`] with its description
 //! to that file's `endpoints()`. It is then routed, limited and described in `/openapi.json`.
 
+mod answer;
 mod auth;
 mod body;
 mod caller;
@@ -53,7 +54,6 @@ use events::{EventLog, Ids, SystemClock};
 use gateway::Gateway;
 use http::StatusCode;
 use identity::{Identity, RunnerKey};
-use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use projections::{ProjectorHandle, Tables};
 use secrecy::SecretString;
@@ -66,7 +66,7 @@ pub(crate) use openapi::openapi;
 pub(crate) use operators::{Budgets, Operators};
 pub(crate) use personas::finish_begun;
 pub(crate) use problem::Problem;
-pub(crate) use runner::{TICK_TIME_LIMIT, hold_back, let_act};
+pub(crate) use runner::{ActReport, TICK_TIME_LIMIT, hold_back, let_act};
 pub(crate) use shield::Front;
 use shield::KnownHosts;
 
@@ -122,6 +122,17 @@ pub(crate) struct HttpSettings {
     pub(crate) admin_read_your_writes: Duration,
 }
 
+impl HttpSettings {
+    /// `production` or `development`.
+    fn environment(&self) -> &'static str {
+        if self.production {
+            "production"
+        } else {
+            "development"
+        }
+    }
+}
+
 /// Everything this house answers over HTTP.
 pub(crate) fn front(app: App) -> Front {
     metrics::describe();
@@ -175,9 +186,4 @@ fn endpoints(production: bool) -> Vec<Endpoint> {
 
 async fn unknown_path() -> Problem {
     Problem::of_status(StatusCode::NOT_FOUND)
-}
-
-/// A time as clients of the system before this one know it: ISO 8601 in UTC, always three decimals.
-fn iso(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

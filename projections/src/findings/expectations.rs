@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{BrokenExpectation, History};
 use super::{Evidence, Finding, FindingKind};
 
 /// What became of what personas expected of one another.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ExpectationFigures {
     /// The module.
     pub module: String,

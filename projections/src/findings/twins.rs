@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::history::{History, Rater, TwinCell};
@@ -15,7 +16,7 @@ pub(super) const TWIN_RATINGS_MIN: u64 = 5;
 pub(super) const TWIN_GAP_MIN: f64 = 1.0;
 
 /// How one rater rates the twins.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TwinGap {
     /// Who.
     pub rater: Rater,
@@ -28,7 +29,7 @@ pub struct TwinGap {
 }
 
 /// One week of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TwinWeek {
     /// Weeks before the report's moment.
     pub week: u32,
@@ -38,7 +39,7 @@ pub struct TwinWeek {
 }
 
 /// Stars for both, and how far they are apart.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct GapFigures {
     /// Ratings of the good one.
     pub good_ratings: u64,

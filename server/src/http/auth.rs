@@ -2,12 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
+use events::UserId;
 use http::{StatusCode, header};
 use identity::{Account, AccountKind, IdentityError, Login, Registration, Role, Tier};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::App;
+use super::answer::{Done, done};
 use super::body::{JsonObject, OptionalJsonObject};
 use super::caller::{Authenticated, BEARER};
 use super::endpoint::{Access, Endpoint};
@@ -61,14 +65,15 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .takes(json!({ "type": "object", "properties": { "everywhere": { "type": "boolean" } } }))
             .body_bytes_max(BODY_BYTES_MAX),
         Endpoint::get(&["/.well-known/jwks.json", "/api/auth/jwks"], jwks)
-            .about(Access::Open, "The public keys that tokens are signed with"),
+            .about(Access::Open, "The public keys that tokens are signed with")
+            .gives::<KeySet>(),
     ]
 }
 
 async fn register(
     State(app): State<App>,
     JsonObject(body): JsonObject,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<Registered>), Problem> {
     let mut faults = Faults::default();
     let mut fields = Fields::new(body, &mut faults);
     let registration = Registration {
@@ -83,31 +88,32 @@ async fn register(
     };
     faults.finish()?;
     let account = app.identity.register(registration).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "user": user_json(&account) }))))
+    let user = account.into();
+    Ok((StatusCode::CREATED, Json(Registered { user })))
 }
 
-async fn login(State(app): State<App>, JsonObject(body): JsonObject) -> Result<Json<Value>, Problem> {
+async fn login(State(app): State<App>, JsonObject(body): JsonObject) -> Result<Json<LoggedIn>, Problem> {
     let mut faults = Faults::default();
     let mut fields = Fields::new(body, &mut faults);
     let email = fields.text("email", 1..=*EMAIL_CHARS.end());
     let password = fields.secret("password", 1..=*PASSWORD_CHARS.end());
     faults.finish()?;
     let login = app.identity.login(&email, &password).await?;
-    Ok(Json(login_json(&login)))
+    Ok(Json(login.into()))
 }
 
 async fn refresh(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(login_json(&app.identity.refresh(&caller).await?)))
+) -> Result<Json<LoggedIn>, Problem> {
+    Ok(Json(app.identity.refresh(&caller).await?.into()))
 }
 
 async fn logout(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     OptionalJsonObject(body): OptionalJsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let mut faults = Faults::default();
     let is_everywhere = Fields::new(body, &mut faults).flag("everywhere");
     faults.finish()?;
@@ -116,7 +122,7 @@ async fn logout(
     } else {
         app.identity.log_out(&caller).await?;
     }
-    Ok(Json(json!({ "ok": true })))
+    Ok(done())
 }
 
 async fn jwks(State(app): State<App>) -> ([(header::HeaderName, &'static str); 1], Json<Value>) {
@@ -124,20 +130,69 @@ async fn jwks(State(app): State<App>) -> ([(header::HeaderName, &'static str); 1
     ([(header::CACHE_CONTROL, JWKS_CACHE)], Json(app.identity.jwks()))
 }
 
-/// A login as its owner gets it. The one place where a token leaves the house.
-pub(crate) fn login_json(login: &Login) -> Value {
-    json!({ "token": login.token.expose_secret(), "user": user_json(&login.account) })
+/// Answer of a registration.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Registered {
+    user: AccountSeen,
 }
 
-fn user_json(account: &Account) -> Value {
-    json!({
-        "id": account.id,
-        "email": account.email,
-        "name": account.name,
-        "kind": account.kind,
-        "role": account.role,
-        "tier": account.tier,
-    })
+/// A login as its owner gets it. The one place where a token leaves the house.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct LoggedIn {
+    /// What `Authorization: Bearer` takes.
+    token: String,
+    user: AccountSeen,
+}
+
+/// An account as its owner sees it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct AccountSeen {
+    id: UserId,
+    email: String,
+    name: String,
+    kind: AccountKind,
+    role: Role,
+    tier: Tier,
+}
+
+/// JSON Web Keys (RFC 7517).
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct KeySet {
+    keys: Vec<PublicKey>,
+}
+
+/// An Ed25519 key that tokens are signed with.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PublicKey {
+    kty: String,
+    crv: String,
+    alg: String,
+    #[serde(rename = "use")]
+    used_for: String,
+    kid: String,
+    x: String,
+}
+
+impl From<Login> for LoggedIn {
+    fn from(login: Login) -> Self {
+        Self {
+            token: login.token.expose_secret().to_owned(),
+            user: login.account.into(),
+        }
+    }
+}
+
+impl From<Account> for AccountSeen {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id,
+            email: account.email,
+            name: account.name,
+            kind: account.kind,
+            role: account.role,
+            tier: account.tier,
+        }
+    }
 }
 
 impl From<IdentityError> for Problem {

@@ -32,7 +32,7 @@ macro_rules! files {
 
 files! {
     "style.css" "icon.svg"
-    "app.js" "api.js" "dom.js" "format.js" "live.js" "parts.js" "prose.js"
+    "app.js" "api.js" "dom.js" "format.js" "live.js" "parts.js" "prose.js" "schema.js"
     "page-api.js" "page-event.js" "page-feed.js" "page-findings.js" "page-gateway.js" "page-heatmap.js" "page-overview.js"
     "page-personas.js" "page-projections.js" "page-replay.js" "page-signin.js" "page-spend.js" "page-story.js"
     "page-system.js" "page-tools.js" "page-trace.js"
@@ -45,9 +45,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get(&["/"], index)
             .about(Access::Open, "The dashboard; what it shows is for admins")
+            .or_with(StatusCode::NOT_MODIFIED)
             .answers_with("text/html"),
         Endpoint::get(&["/dashboard/{file}"], file)
             .about(Access::Open, "A part of the dashboard's page")
+            .or_with(StatusCode::NOT_MODIFIED)
             .refuses(&[404])
             .answers_with("text/javascript"),
     ]

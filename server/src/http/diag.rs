@@ -7,14 +7,13 @@ use axum::extract::{Query, State};
 use http::{HeaderMap, StatusCode};
 use identity::AccountKind;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::App;
-use super::auth::login_json;
+use super::auth::LoggedIn;
 use super::body::OptionalJsonObject;
 use super::endpoint::{Access, Endpoint};
 use super::problem::Problem;
-use super::runner::{TICK_TIME_LIMIT, let_act, tick_schema};
+use super::runner::{ActReport, TICK_TIME_LIMIT, let_act, tick_schema};
 use super::shield::refuse_cross_site;
 
 /// The endpoints of this file.
@@ -41,7 +40,7 @@ async fn login(
     State(app): State<App>,
     headers: HeaderMap,
     Query(query): Query<LoginQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<LoggedIn>, Problem> {
     refuse_cross_site(&headers)?;
     let email = query
         .email
@@ -53,14 +52,14 @@ async fn login(
         let detail = "this address gives tokens for personas only";
         return Err(Problem::new(StatusCode::FORBIDDEN, "NOT_A_PERSONA", detail));
     }
-    Ok(Json(login_json(&app.identity.mint(&account.id).await?)))
+    Ok(Json(app.identity.mint(&account.id).await?.into()))
 }
 
 async fn tick(
     State(app): State<App>,
     headers: HeaderMap,
     OptionalJsonObject(body): OptionalJsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ActReport>, Problem> {
     refuse_cross_site(&headers)?;
     let_act(&app, body).await
 }

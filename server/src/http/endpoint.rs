@@ -9,8 +9,10 @@ use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::StatusCode;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
+use super::answer::{Answering, Describes};
 use super::{App, shield};
 
 /// Bytes a body may have, where the endpoint does not say otherwise.
@@ -54,6 +56,8 @@ pub(crate) struct Endpoint {
     pub(crate) refusals: &'static [u16],
     /// Media type of a successful answer.
     pub(crate) answers: &'static str,
+    /// JSON Schema of a successful answer, where that is JSON.
+    pub(crate) gives: fn(&mut SchemaGenerator) -> Option<Schema>,
 
     handler: MethodRouter<App>,
     body_bytes_max: usize,
@@ -62,21 +66,42 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// An endpoint read with `GET`.
-    pub(crate) fn get<H: Handler<T, App>, T: 'static>(paths: &'static [&'static str], handler: H) -> Self {
-        Self::new("GET", paths, on(MethodFilter::GET, handler))
+    pub(crate) fn get<H, T, A>(paths: &'static [&'static str], handler: H) -> Self
+    where
+        H: Handler<T, App> + Answering<A>,
+        T: 'static,
+    {
+        Self::new::<H, T, A>("GET", MethodFilter::GET, paths, handler)
     }
 
     /// An endpoint that takes `POST`.
-    pub(crate) fn post<H: Handler<T, App>, T: 'static>(paths: &'static [&'static str], handler: H) -> Self {
-        Self::new("POST", paths, on(MethodFilter::POST, handler))
+    pub(crate) fn post<H, T, A>(paths: &'static [&'static str], handler: H) -> Self
+    where
+        H: Handler<T, App> + Answering<A>,
+        T: 'static,
+    {
+        Self::new::<H, T, A>("POST", MethodFilter::POST, paths, handler)
     }
 
     /// An endpoint that takes `DELETE`.
-    pub(crate) fn delete<H: Handler<T, App>, T: 'static>(paths: &'static [&'static str], handler: H) -> Self {
-        Self::new("DELETE", paths, on(MethodFilter::DELETE, handler))
+    pub(crate) fn delete<H, T, A>(paths: &'static [&'static str], handler: H) -> Self
+    where
+        H: Handler<T, App> + Answering<A>,
+        T: 'static,
+    {
+        Self::new::<H, T, A>("DELETE", MethodFilter::DELETE, paths, handler)
     }
 
-    fn new(method: &'static str, paths: &'static [&'static str], handler: MethodRouter<App>) -> Self {
+    fn new<H, T, A>(
+        method: &'static str,
+        filter: MethodFilter,
+        paths: &'static [&'static str],
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, App> + Answering<A>,
+        T: 'static,
+    {
         Self {
             method,
             paths,
@@ -88,7 +113,8 @@ impl Endpoint {
             query: &[],
             refusals: &[],
             answers: "application/json",
-            handler,
+            gives: <H::Answer as Describes>::schema,
+            handler: on(filter, handler),
             body_bytes_max: BODY_BYTES_MAX,
             time_limit: TIME_LIMIT,
         }
@@ -144,6 +170,21 @@ impl Endpoint {
     #[must_use]
     pub(crate) fn answers_with(self, answers: &'static str) -> Self {
         Self { answers, ..self }
+    }
+
+    /// The same, answering with a body like `T`, which its handler's type does not say.
+    #[must_use]
+    pub(crate) fn gives<T: JsonSchema>(self) -> Self {
+        Self {
+            gives: |generator| Some(generator.subschema_for::<T>()),
+            ..self
+        }
+    }
+
+    /// The same, answering as `gives` describes, which its handler's type does not say.
+    #[must_use]
+    pub(crate) fn gives_what(self, gives: fn(&mut SchemaGenerator) -> Option<Schema>) -> Self {
+        Self { gives, ..self }
     }
 
     /// The same with another limit on its body.

@@ -10,6 +10,8 @@ mod tick;
 
 use events::PersonaId;
 use identity::AccountKind;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::App;
 use super::endpoint::{Access, Endpoint};
@@ -55,6 +57,20 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         .takes(feedback::schema())
         .refuses(&[404, 409, 503]),
     ]
+}
+
+/// Answer of a report.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Written {
+    ok: bool,
+    /// Rows that were new.
+    written: u64,
+}
+
+impl Written {
+    fn new(written: u64) -> Self {
+        Self { ok: true, written }
+    }
 }
 
 /// Refuses ids that are no persona's before anything is decided about them.

@@ -10,18 +10,20 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::response::Sse;
 use axum::response::sse::{Event as Frame, KeepAlive};
-use events::{Clock as _, CommitStream, Delivery, StreamSeq};
+use events::{Clock as _, CommitStream, Delivery, StreamSeq, TickId};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use http::HeaderMap;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
 use super::endpoint::{Access, Endpoint};
 use super::operators::Operator;
 use super::problem::Problem;
-use super::queries::shown;
+use super::queries::{EventShown, shown};
 
 /// How long commits are gathered before they are sent: twenty frames a second at most.
 const GATHER: Duration = Duration::from_millis(50);
@@ -44,8 +46,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get(&["/api/v1/feed"], open)
             .about(
                 Access::Admin,
-                "What happens, as server-sent events: frames of {after, seq, commits, events, elided, items}",
+                "What happens, as server-sent events: frames of what a twentieth of a second brought",
             )
+            .gives::<FeedFrame>()
             .reads(&["after"])
             .refuses(&[400, 503])
             .answers_with("text/event-stream"),
@@ -130,8 +133,37 @@ impl Viewer {
         }
         self.at = gathered.seq;
         let frame = Frame::default().id(gathered.seq.to_string());
-        frame.json_data(gathered.into_json()).ok()
+        frame.json_data(gathered.into_frame()).ok()
     }
+}
+
+/// One frame of the feed.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FeedFrame {
+    /// The last commit before it; not the last frame's `seq`: then there is a gap.
+    after: StreamSeq,
+    /// The last commit in it.
+    seq: StreamSeq,
+    commits: usize,
+    events: usize,
+    /// Events that it has no room for.
+    elided: usize,
+    items: Vec<FeedItem>,
+}
+
+/// One event on the feed; texts are cut.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FeedItem {
+    #[serde(flatten)]
+    event: EventShown,
+    /// Place of its commit in the log.
+    seq: StreamSeq,
+    subject: String,
+    /// Its writer's time; absent when it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<events::Moment>")]
+    time: Option<Timestamp>,
+    tick: Option<TickId>,
 }
 
 /// What goes into one frame.
@@ -140,7 +172,7 @@ struct Gathered {
     seq: StreamSeq,
     commits: usize,
     events: usize,
-    items: Vec<Value>,
+    items: Vec<FeedItem>,
 }
 
 impl Gathered {
@@ -164,34 +196,45 @@ impl Gathered {
                     if self.items.len() >= SHOWN_MAX {
                         continue;
                     }
-                    let mut item = shown(ordinal, event);
-                    cap_texts(&mut item);
-                    item["seq"] = json!(recorded.seq);
-                    item["subject"] = json!(recorded.commit.subject.to_string());
-                    item["time"] = json!(recorded.commit.time);
-                    item["tick"] = json!(recorded.commit.tick);
-                    self.items.push(item);
+                    let mut event = shown(ordinal, event);
+                    event.data.values_mut().for_each(cap_texts);
+                    self.items.push(FeedItem {
+                        event,
+                        seq: recorded.seq,
+                        subject: events::capped(&recorded.commit.subject.to_string(), TEXT_CHARS),
+                        time: Some(recorded.commit.time),
+                        tick: recorded.commit.tick.clone(),
+                    });
                 }
             }
             Delivery::Undecodable(message) => {
                 self.events += 1;
-                self.items.push(json!({
-                    "seq": message.seq, "ordinal": 0, "type": "(unreadable)", "data": {},
-                    "subject": events::capped(&message.subject, TEXT_CHARS),
-                }));
+                self.items.push(FeedItem {
+                    event: EventShown {
+                        ordinal: 0,
+                        event_type: "(unreadable)".to_owned(),
+                        v: None,
+                        data: Map::new(),
+                        hidden: None,
+                    },
+                    seq: message.seq,
+                    subject: events::capped(&message.subject, TEXT_CHARS),
+                    time: None,
+                    tick: None,
+                });
             }
         }
     }
 
-    fn into_json(self) -> Value {
-        json!({
-            "after": self.after,
-            "seq": self.seq,
-            "commits": self.commits,
-            "events": self.events,
-            "elided": self.events.saturating_sub(self.items.len()),
-            "items": self.items,
-        })
+    fn into_frame(self) -> FeedFrame {
+        FeedFrame {
+            after: self.after,
+            seq: self.seq,
+            commits: self.commits,
+            events: self.events,
+            elided: self.events.saturating_sub(self.items.len()),
+            items: self.items,
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 
 use std::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::body::kind_of;
@@ -16,8 +18,9 @@ use super::problem::Problem;
 const FAULTS_MAX: usize = 20;
 
 /// One thing wrong with a body.
-#[derive(Debug)]
-struct Fault {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FieldFault")]
+pub(crate) struct Fault {
     field: String,
     reason: String,
 }
@@ -45,12 +48,7 @@ impl Faults {
             0 => format!("{}: {}", first.field, first.reason),
             _ => format!("{}: {} (and {more} more)", first.field, first.reason),
         };
-        let faults: Vec<Value> = self
-            .0
-            .iter()
-            .take(FAULTS_MAX)
-            .map(|fault| json!({ "field": fault.field, "reason": fault.reason }))
-            .collect();
+        let faults: Vec<Value> = self.0.iter().take(FAULTS_MAX).map(|fault| json!(fault)).collect();
         Err(Problem::bad_request("INVALID_FIELDS", detail).with("faults", faults.into()))
     }
 }

@@ -1,19 +1,24 @@
 //! Key grants: what an owner lets a runner work on while nobody is logged in, and what the runner gets.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use events::{RecordId, SpaceId};
 use http::StatusCode;
-use identity::{DERIVATION_VERSION, GrantError, GrantRequest, KeyGrant};
+use identity::{DERIVATION_VERSION, GrantError, GrantRequest, KeyGrant, Minter};
 use jiff::SignedDuration;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::App;
+use super::answer::{Done, Iso, done};
 use super::body::JsonObject;
 use super::caller::{Authenticated, ExternalRunner};
 use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
 use super::problem::Problem;
-use super::{App, iso};
 
 /// Bytes of a request: 500 ids and 20 names.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -68,7 +73,7 @@ async fn grant(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     JsonObject(body): JsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<GrantSeen>, Problem> {
     let mut faults = Faults::default();
     let mut fields = Fields::new(body, &mut faults);
     let request = GrantRequest {
@@ -94,7 +99,7 @@ async fn grant(
             return Err(Problem::unavailable("GRANT_NOT_CONFIGURED", detail));
         }
     };
-    Ok(Json(grant_json(&grant)))
+    Ok(Json(grant.into()))
 }
 
 fn names(fields: &mut Fields<'_>, name: &str) -> Vec<String> {
@@ -108,44 +113,78 @@ fn names(fields: &mut Fields<'_>, name: &str) -> Vec<String> {
     names
 }
 
-fn grant_json(grant: &KeyGrant) -> Value {
-    json!({
-        "id": grant.id,
-        "wrappedKey": grant.wrapped_key,
-        "derivation": {
-            "version": DERIVATION_VERSION,
-            "missionId": grant.mission_id,
-            "tables": grant.tables,
-            "recordIds": grant.record_ids,
-        },
-        "spaceId": grant.space_id,
-        "mintedBy": grant.minted_by,
-        "issuedAt": iso(grant.issued_at),
-        "expiresAt": iso(grant.expires_at),
-        "revokedAt": grant.revoked_at.map(iso),
-    })
+/// The caller's grants.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Grants {
+    grants: Vec<GrantSeen>,
 }
 
-async fn list(State(app): State<App>, Authenticated(caller): Authenticated) -> Result<Json<Value>, Problem> {
+/// A grant.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct GrantSeen {
+    id: String,
+    /// The data key wrapped to the runner's public key, base64.
+    wrapped_key: String,
+    derivation: Derivation,
+    space_id: SpaceId,
+    minted_by: Minter,
+    issued_at: Iso,
+    expires_at: Iso,
+    /// When it was taken back.
+    revoked_at: Option<Iso>,
+}
+
+/// What a data key is derived from, beside the master key.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Derivation {
+    version: u32,
+    mission_id: String,
+    tables: Vec<String>,
+    record_ids: Vec<String>,
+}
+
+impl From<KeyGrant> for GrantSeen {
+    fn from(grant: KeyGrant) -> Self {
+        Self {
+            id: grant.id,
+            wrapped_key: grant.wrapped_key,
+            derivation: Derivation {
+                version: DERIVATION_VERSION,
+                mission_id: grant.mission_id,
+                tables: grant.tables,
+                record_ids: grant.record_ids,
+            },
+            space_id: grant.space_id,
+            minted_by: grant.minted_by,
+            issued_at: grant.issued_at.into(),
+            expires_at: grant.expires_at.into(),
+            revoked_at: grant.revoked_at.map(Iso::from),
+        }
+    }
+}
+
+async fn list(State(app): State<App>, Authenticated(caller): Authenticated) -> Result<Json<Grants>, Problem> {
     let grants = app.identity.grants_of(&caller.user_id).await?;
-    let grants: Vec<Value> = grants.iter().map(grant_json).collect();
-    Ok(Json(json!({ "grants": grants })))
+    let grants = grants.into_iter().map(GrantSeen::from).collect();
+    Ok(Json(Grants { grants }))
 }
 
 async fn revoke(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     app.identity.revoke_grant(&caller.user_id, &id).await?;
-    Ok(Json(json!({ "ok": true })))
+    Ok(done())
 }
 
 async fn record(
     _: ExternalRunner,
     State(app): State<App>,
     Path((id, table, record)): Path<(String, String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<GrantedRecord>, Problem> {
     let used = app.identity.use_grant(&id, &table, &record).await?;
     let unknown = || Problem::not_found("RECORD_NOT_FOUND", "there is no such record (any more)");
     let record_id = RecordId::try_new(record).map_err(|_| unknown())?;
@@ -155,14 +194,27 @@ async fn record(
         .await
         .map_err(|error| Problem::new(StatusCode::CONFLICT, "RECORD_UNREADABLE", error.to_string()))?;
     let fields = granted.ok_or_else(unknown)?;
-    Ok(Json(json!({
-        "spaceId": used.grant.space_id,
-        "table": table,
-        "id": record_id,
-        "fields": fields,
-        "wrappedKey": used.grant.wrapped_key,
-        "expiresAt": iso(used.grant.expires_at),
-    })))
+    Ok(Json(GrantedRecord {
+        space_id: used.grant.space_id,
+        table,
+        id: record_id,
+        fields,
+        wrapped_key: used.grant.wrapped_key,
+        expires_at: used.grant.expires_at.into(),
+    }))
+}
+
+/// One record that a grant opens.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct GrantedRecord {
+    space_id: SpaceId,
+    table: String,
+    id: RecordId,
+    /// Field to value; what is encrypted is sealed with the grant's data key.
+    fields: BTreeMap<String, Value>,
+    wrapped_key: String,
+    expires_at: Iso,
 }
 
 impl From<GrantError> for Problem {

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse as _, Response};
 use events::{Clock as _, LogError};
 use identity::IdentityError;
 use projections::{ProjectorState, TablesError};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::App;
@@ -81,6 +83,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
                 "Whether requests are welcome, by dependency with ?verbose",
             )
             .reads(&["verbose"])
+            .gives::<Readiness>()
             .refuses(&[503]),
         Endpoint::get(&["/metrics"], metrics::show)
             .about(Access::Open, "Metrics in the Prometheus text format")
@@ -89,35 +92,84 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 }
 
 /// Older clients look at `status` and `registry.loaded`.
-async fn health(State(app): State<App>) -> Json<Value> {
+async fn health(State(app): State<App>) -> Json<HealthSeen> {
     let tools = gateway::tools().len();
-    Json(json!({
-        "status": "ok",
-        "service": "dramatis",
-        "version": env!("CARGO_PKG_VERSION"),
-        "phase": app.health.word(),
-        "mounts": mounts(&app),
-        "registry": { "loaded": tools > 0, "tools": tools, "modules": gateway::module_names() },
-        "uptimeSeconds": app.clock.monotonic().as_secs(),
-    }))
+    Json(HealthSeen {
+        status: "ok",
+        service: "dramatis",
+        version: env!("CARGO_PKG_VERSION"),
+        phase: app.health.word(),
+        mounts: mounts(&app),
+        registry: RegistrySeen {
+            loaded: tools > 0,
+            tools,
+            modules: gateway::module_names(),
+        },
+        uptime_seconds: app.clock.monotonic().as_secs(),
+    })
 }
 
-/// How mounted servers are. What is wrong with one may name addresses, so that is for our log.
-fn mounts(app: &App) -> Vec<Value> {
-    let of = |mount: &gateway::MountSnapshot| {
-        json!({
-            "name": mount.name,
-            "up": mount.is_up,
-            "resting": mount.is_resting,
-            "tools": mount.tools,
-            "quarantined": mount.quarantined.len(),
-        })
+/// Liveness in the shape of older clients.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct HealthSeen {
+    status: &'static str,
+    service: &'static str,
+    version: &'static str,
+    /// `starting`, `ready` or `stopping`.
+    phase: &'static str,
+    mounts: Vec<MountSeen>,
+    registry: RegistrySeen,
+    uptime_seconds: u64,
+}
+
+/// The tools that are built in.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RegistrySeen {
+    loaded: bool,
+    tools: usize,
+    modules: Vec<&'static str>,
+}
+
+/// How a mounted server is. What is wrong with one may name addresses, so that is for our log.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MountSeen {
+    name: String,
+    up: bool,
+    resting: bool,
+    tools: usize,
+    /// Tools that wait for approval.
+    quarantined: usize,
+}
+
+/// Whether requests are welcome.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Readiness {
+    status: &'static str,
+    /// With `?verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<Check>>,
+}
+
+/// The process answers.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Liveness {
+    status: &'static str,
+}
+
+fn mounts(app: &App) -> Vec<MountSeen> {
+    let of = |mount: &gateway::MountSnapshot| MountSeen {
+        name: mount.name.clone(),
+        up: mount.is_up,
+        resting: mount.is_resting,
+        tools: mount.tools,
+        quarantined: mount.quarantined.len(),
     };
     app.gateway.mounts().iter().map(of).collect()
 }
 
-async fn live() -> Json<Value> {
-    Json(json!({ "status": "live" }))
+async fn live() -> Json<Liveness> {
+    Json(Liveness { status: "live" })
 }
 
 async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
@@ -133,13 +185,10 @@ async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
         .collect();
     let is_ready = failing.is_empty() && app.health.is_ready();
     let phase = app.health.word();
-    let parts: Vec<Value> = checks.iter().map(Check::to_json).collect();
     if is_ready {
-        let verbose = json!({ "status": "ready", "checks": parts });
-        return Json(if is_verbose {
-            verbose
-        } else {
-            json!({ "status": "ready" })
+        return Json(Readiness {
+            status: "ready",
+            checks: is_verbose.then(|| checks.into()),
         })
         .into_response();
     }
@@ -151,7 +200,7 @@ async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
         .with("phase", phase.into())
         .with("failing", json!(failing));
     if is_verbose {
-        problem.with("checks", parts.into())
+        problem.with("checks", json!(checks))
     } else {
         problem
     }
@@ -159,26 +208,19 @@ async fn ready(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
 }
 
 /// How one part is. Its text is ours and holds no address or cause: this page is open to all.
-struct Check {
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Check {
     name: &'static str,
+    #[serde(rename = "ok")]
     is_ok: bool,
-    facts: Value,
-    took: Duration,
+    took_ms: u64,
+    /// What is known of the part, or why it is not well.
+    facts: Map<String, Value>,
 }
 
-impl Check {
-    fn to_json(&self) -> Value {
-        let took_ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
-        json!({ "name": self.name, "ok": self.is_ok, "tookMs": took_ms, "facts": self.facts })
-    }
-}
-
-/// How each part is, for operators.
-pub(crate) async fn checks_json(app: &App) -> Vec<Value> {
-    check_all(app).await.iter().map(Check::to_json).collect()
-}
-
-async fn check_all(app: &App) -> [Check; 6] {
+/// How each part is.
+pub(crate) async fn check_all(app: &App) -> [Check; 6] {
     let (log, projection, database, cast) = tokio::join!(
         timed(app, "log", check_log(app)),
         timed(app, "projection", check_projection(app)),
@@ -201,11 +243,15 @@ async fn timed(app: &App, name: &'static str, check: impl Future<Output = Result
         Ok(Err(Unwell(facts))) => (false, facts),
         Err(_elapsed) => (false, json!({ "reason": "no answer in time" })),
     };
+    let facts = match facts {
+        Value::Object(facts) => facts,
+        _ => Map::new(),
+    };
     Check {
         name,
         is_ok,
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         facts,
-        took,
     }
 }
 

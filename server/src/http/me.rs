@@ -2,8 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
-use identity::Membership;
-use serde_json::{Value, json};
+use events::SpaceId;
+use identity::{Membership, SpaceRole, SpaceType};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::App;
 use super::caller::Authenticated;
@@ -21,17 +23,37 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 async fn spaces(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Vec<Organization>>, Problem> {
     let memberships = app.identity.spaces_of(&caller.user_id).await?;
-    Ok(Json(memberships.iter().map(space_json).collect()))
+    Ok(Json(memberships.into_iter().map(Organization::from).collect()))
 }
 
-fn space_json(membership: &Membership) -> Value {
-    json!({
-        "id": membership.space_id,
-        "name": membership.name,
-        "slug": membership.slug,
-        "metadata": { "type": membership.space_type },
-        "role": membership.role,
-    })
+/// A space, in the words of clients of the system before this one.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Organization {
+    id: SpaceId,
+    name: String,
+    slug: String,
+    metadata: OrganizationMetadata,
+    role: SpaceRole,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct OrganizationMetadata {
+    #[serde(rename = "type")]
+    space_type: SpaceType,
+}
+
+impl From<Membership> for Organization {
+    fn from(membership: Membership) -> Self {
+        Self {
+            id: membership.space_id,
+            name: membership.name,
+            slug: membership.slug,
+            metadata: OrganizationMetadata {
+                space_type: membership.space_type,
+            },
+            role: membership.role,
+        }
+    }
 }

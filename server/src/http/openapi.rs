@@ -1,16 +1,24 @@
-//! What this house answers over HTTP, for programs: made from the table that routing is made from.
+//! What this house answers over HTTP, for programs: made from the table that routing is made from, and from the types
+//! that handlers return. MCP describes itself; its addresses are named here, so that nobody misses them.
 
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::App;
 use super::endpoint::{Access, Endpoint};
+use super::problem::ProblemBody;
 
 /// The endpoints of this file.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint::get(&["/openapi.json"], show).about(Access::Open, "This description")]
+    vec![
+        Endpoint::get(&["/openapi.json"], show)
+            .about(Access::Open, "This description")
+            .gives::<Map<String, Value>>(),
+    ]
 }
 
 async fn show(State(app): State<App>) -> Json<Value> {
@@ -27,13 +35,15 @@ pub(crate) fn openapi(production: bool, public_url: &str) -> Value {
 
 /// The description of `endpoints`.
 pub(crate) fn document(endpoints: &[Endpoint], public_url: &str) -> Value {
+    let mut generator = generator();
     let mut paths = Map::new();
     for endpoint in endpoints {
         for (index, path) in endpoint.paths.iter().enumerate() {
             let operations = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
-            let mut operation = operation(endpoint);
-            if !parameters(path).is_empty() {
-                operation["parameters"] = parameters(path).into_iter().chain(queries(endpoint)).collect();
+            let mut operation = operation(endpoint, &mut generator);
+            let parameters: Vec<Value> = parameters(path).into_iter().chain(queries(endpoint)).collect();
+            if !parameters.is_empty() {
+                operation["parameters"] = parameters.into();
             }
             if index > 0 {
                 operation["summary"] = format!("{} (for older clients)", endpoint.summary).into();
@@ -41,15 +51,18 @@ pub(crate) fn document(endpoints: &[Endpoint], public_url: &str) -> Value {
             operations[endpoint.method.to_lowercase()] = operation;
         }
     }
+    paths.extend(of_the_gateway());
+    let problem = generator.subschema_for::<ProblemBody<'static>>();
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Dramatis",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Accounts, vault, administration and health. Tools are called over MCP at /mcp, which \
-                            describes itself; every error is a problem (RFC 9457).",
+            "description": "Accounts, vault, spaces, sync, administration and health. Tools are called over MCP at \
+                            /mcp, which describes itself; every error is a problem (RFC 9457) with a stable code.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "servers": [{ "url": public_url }],
         "paths": paths,
         "components": {
@@ -57,32 +70,35 @@ pub(crate) fn document(endpoints: &[Endpoint], public_url: &str) -> Value {
                 "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
                 "serviceKey": { "type": "apiKey", "in": "header", "name": "X-Service-Key" },
             },
-            "schemas": { "Problem": problem_schema() },
+            "schemas": generator.take_definitions(true),
             "responses": {
                 "Problem": {
                     "description": "It was refused, or could not be done",
-                    "content": {
-                        "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
-                    },
+                    "content": { "application/problem+json": { "schema": problem } },
                 },
             },
         },
     })
 }
 
-fn operation(endpoint: &Endpoint) -> Value {
+/// Gathers the types of bodies under their names, as they are written and not as they are read.
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        })
+        .into_generator()
+}
+
+fn operation(endpoint: &Endpoint, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     for success in [Some(endpoint.success), endpoint.partial_success]
         .into_iter()
         .flatten()
     {
-        let what = if success == StatusCode::ACCEPTED {
-            "Stored, and not yet to be read back"
-        } else {
-            "Done"
-        };
-        let answer = json!({ "description": what, "content": { endpoint.answers: {} } });
-        responses.insert(success.as_str().to_owned(), answer);
+        responses.insert(success.as_str().to_owned(), answer(endpoint, success, generator));
     }
     for status in refusals(endpoint) {
         responses.insert(status.to_string(), problem());
@@ -90,10 +106,6 @@ fn operation(endpoint: &Endpoint) -> Value {
     // A host name that is not ours, a part that is down: what any address may answer.
     responses.insert("default".to_owned(), problem());
     let mut operation = json!({ "summary": endpoint.summary, "responses": responses });
-    let queries = queries(endpoint);
-    if !queries.is_empty() {
-        operation["parameters"] = queries.into();
-    }
     if let Some(schema) = &endpoint.body {
         operation["requestBody"] = json!({ "content": { "application/json": { "schema": schema } } });
     }
@@ -107,6 +119,28 @@ fn operation(endpoint: &Endpoint) -> Value {
         Access::ServiceKey => operation["security"] = json!([{ "serviceKey": [] }]),
     }
     operation
+}
+
+fn answer(endpoint: &Endpoint, status: StatusCode, generator: &mut SchemaGenerator) -> Value {
+    if status == StatusCode::NOT_MODIFIED {
+        return json!({ "description": "It is as the caller has it" });
+    }
+    let what = if status == StatusCode::ACCEPTED {
+        "Stored or begun, and not yet to be read back"
+    } else {
+        "Done"
+    };
+    let body = match ((endpoint.gives)(generator), endpoint.answers) {
+        (None, _) => json!({}),
+        // The data of each event, which is JSON in a stream that is not.
+        (Some(schema), "text/event-stream") => json!({ "schema": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": schema,
+        } }),
+        (Some(schema), _) => json!({ "schema": schema }),
+    };
+    json!({ "description": what, "content": { endpoint.answers: body } })
 }
 
 fn problem() -> Value {
@@ -143,24 +177,60 @@ fn queries(endpoint: &Endpoint) -> Vec<Value> {
     endpoint.query.iter().map(query).collect()
 }
 
-fn problem_schema() -> Value {
-    json!({
+/// The gateway's own addresses.
+fn of_the_gateway() -> Map<String, Value> {
+    let json_rpc = json!({ "type": "object", "required": ["jsonrpc"], "properties": { "jsonrpc": { "const": "2.0" } }, "additionalProperties": true });
+    let message = json!({ "schema": json_rpc });
+    let mcp = |summary: &str, success: &Value| {
+        let mut operation = json!({
+            "summary": summary,
+            "description": "MCP Streamable HTTP, revisions 2025-11-25 and 2026-07-28: `initialize` or \
+                            `server/discover`, then `tools/list` and `tools/call`.",
+            "security": [{ "token": [] }],
+            "responses": { "200": success, "default": problem() },
+        });
+        for status in [
+            "400", "401", "403", "404", "405", "406", "413", "415", "429", "503",
+        ] {
+            operation["responses"][status] = problem();
+        }
+        operation
+    };
+    let said = json!({ "description": "Answers and notifications", "content": { "text/event-stream": {} } });
+    let answered = json!({ "description": "The answer, at once or at the end of a stream", "content": {
+        "application/json": message, "text/event-stream": {},
+    } });
+    let mut post = mcp("Sends an MCP message", &answered);
+    post["requestBody"] = json!({ "content": { "application/json": message } });
+    post["responses"]["202"] = json!({ "description": "A notification was taken" });
+    let metadata = json!({
         "type": "object",
-        "required": ["type", "title", "status", "detail", "code", "error"],
+        "required": ["resource", "authorization_servers", "bearer_methods_supported", "resource_name"],
         "properties": {
-            "type": { "type": "string" },
-            "title": { "type": "string" },
-            "status": { "type": "integer" },
-            "detail": { "type": "string", "description": "for people" },
-            "code": { "type": "string", "description": "for programs; does not change" },
-            "error": { "type": "string", "description": "the detail again, where older clients look for it" },
-            "faults": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": { "field": { "type": "string" }, "reason": { "type": "string" } },
-                },
-            },
+            "resource": { "type": "string" },
+            "authorization_servers": { "type": "array", "items": { "type": "string" } },
+            "bearer_methods_supported": { "type": "array", "items": { "const": "header" } },
+            "resource_name": { "type": "string" },
         },
-    })
+    });
+    let metadata = json!({ "get": {
+        "summary": "What the MCP endpoint is to an OAuth client (RFC 9728)",
+        "responses": {
+            "200": { "description": "Done", "content": { "application/json": { "schema": metadata } } },
+            "default": problem(),
+        },
+    } });
+    let paths = json!({
+        "/mcp": {
+            "post": post,
+            "get": mcp("Listens for what the server says by itself", &said),
+            "delete": mcp("Ends the session", &json!({ "description": "Done" })),
+        },
+        "/.well-known/oauth-protected-resource": metadata,
+        "/.well-known/oauth-protected-resource/mcp": metadata,
+    });
+    match paths {
+        Value::Object(paths) => paths,
+        _ => Map::new(),
+    }
 }

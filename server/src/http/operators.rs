@@ -7,6 +7,7 @@ mod pace;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::replay::Replay;
 use crate::config::Setting;
 use audit::Audit;
+pub(crate) use audit::ReadLine;
 pub(crate) use caller::{Operator, SESSION_COOKIE, from_our_own_page};
 use pace::Pace;
 
@@ -24,7 +26,7 @@ const VIEWERS_MAX: usize = 32;
 const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 /// What models may cost, in dollars.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 #[expect(clippy::struct_field_names, reason = "each ends with its unit")]
 pub(crate) struct Budgets {
     /// On one day of UTC.

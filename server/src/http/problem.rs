@@ -5,11 +5,16 @@
 
 use std::fmt::Display;
 
+use axum::Json;
 use axum::response::{IntoResponse, Response};
 use events::{LogError, Rejection};
 use http::{HeaderValue, StatusCode, header};
 use projections::TablesError;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::fields::Fault;
 
 /// How long a client is asked to wait before it tries again, where we cannot know better.
 const RETRY_AFTER_S: u64 = 2;
@@ -125,22 +130,45 @@ impl Problem {
     }
 }
 
+/// A refusal or failure (RFC 9457).
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct ProblemBody<'a> {
+    #[serde(rename = "type")]
+    problem_type: &'a str,
+    title: &'a str,
+    status: u16,
+    /// For people.
+    detail: &'a str,
+    /// For programs; does not change.
+    code: &'a str,
+    /// The detail again, where older clients look for it.
+    error: &'a str,
+    /// What is wrong with which field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Fault>>")]
+    faults: Option<Value>,
+    /// What some codes say besides.
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let parts = *self.0;
-        let mut body = json!({
-            "type": "about:blank",
-            "title": parts.status.canonical_reason().unwrap_or("Error"),
-            "status": parts.status.as_u16(),
-            "detail": parts.detail,
-            "code": parts.code,
-            "error": parts.detail,
-        });
-        if let Value::Object(body) = &mut body {
-            body.extend(parts.members);
-        }
-        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        let mut response = (parts.status, content_type, body.to_string()).into_response();
+        let mut parts = *self.0;
+        let body = ProblemBody {
+            problem_type: "about:blank",
+            title: parts.status.canonical_reason().unwrap_or("Error"),
+            status: parts.status.as_u16(),
+            detail: &parts.detail,
+            code: parts.code,
+            error: &parts.detail,
+            faults: parts.members.shift_remove("faults"),
+            more: parts.members,
+        };
+        let mut response = (parts.status, Json(body)).into_response();
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
         if let Some(challenge) = parts.challenge {
             response
                 .headers_mut()

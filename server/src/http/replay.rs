@@ -10,9 +10,9 @@ use axum::extract::State;
 use events::{Clock as _, StreamSeq};
 use http::StatusCode;
 use jiff::Timestamp;
-use projections::{FoldError, Progress, RebuildOptions, RebuildReport, TableChecksum};
+use projections::{FoldError, Progress, RebuildOptions, RebuildReport, Retried, TableChecksum};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -44,8 +44,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 }
 
 /// Where a rebuild is in its life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "ReplayStage")]
 pub(crate) enum Stage {
     /// There was none since this process began.
     #[default]
@@ -61,15 +62,17 @@ pub(crate) enum Stage {
 }
 
 /// What everybody sees of it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct ReplayStatus {
     /// Where it is in its life.
     pub(crate) stage: Stage,
     /// The email of who started it.
     pub(crate) started_by: Option<String>,
     /// When.
+    #[schemars(with = "Option<events::Moment>")]
     pub(crate) started_at: Option<Timestamp>,
     /// When it ended.
+    #[schemars(with = "Option<events::Moment>")]
     pub(crate) ended_at: Option<Timestamp>,
     /// The last commit folded.
     pub(crate) seq: StreamSeq,
@@ -202,7 +205,7 @@ impl Replay {
 async fn start(
     Operator(caller): Operator,
     State(app): State<App>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<ReplayStatus>), Problem> {
     let cancel = app.operators.stop.child_token();
     let replay = app.operators.replay.clone();
     let (now, began) = (app.clock.now(), app.clock.monotonic());
@@ -219,7 +222,7 @@ async fn start(
         folding.operators.replay.ended(folding.clock.now(), took, ended);
     }));
     let status = replay.status(app.clock.monotonic());
-    Ok((StatusCode::ACCEPTED, Json(json!(status))))
+    Ok((StatusCode::ACCEPTED, Json(status)))
 }
 
 async fn fold(app: &App, cancel: CancellationToken) -> Result<RebuildReport, FoldError> {
@@ -249,7 +252,7 @@ async fn fold(app: &App, cancel: CancellationToken) -> Result<RebuildReport, Fol
     .await
 }
 
-async fn cancel(Operator(caller): Operator, State(app): State<App>) -> Json<Value> {
+async fn cancel(Operator(caller): Operator, State(app): State<App>) -> Json<ReplayStatus> {
     app.operators
         .audit
         .act(&caller, "replay.cancel", "", app.clock.now());
@@ -260,10 +263,19 @@ async fn cancel(Operator(caller): Operator, State(app): State<App>) -> Json<Valu
         .unwrap_or_else(PoisonError::into_inner)
         .cancel
         .cancel();
-    Json(json!(replay.status(app.clock.monotonic())))
+    Json(replay.status(app.clock.monotonic()))
 }
 
-async fn retry_parked(Operator(caller): Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
+/// What came of folding again what could not be folded.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AllRetried {
+    items: Vec<Retried>,
+}
+
+async fn retry_parked(
+    Operator(caller): Operator,
+    State(app): State<App>,
+) -> Result<Json<AllRetried>, Problem> {
     app.operators
         .audit
         .act(&caller, "parked.retry", "", app.clock.now());
@@ -273,5 +285,5 @@ async fn retry_parked(Operator(caller): Operator, State(app): State<App>) -> Res
             tracing::warn!(%error, "parked commits cannot be folded again now");
             Problem::unavailable("RETRY_FAILED", "they cannot be folded again now; try again")
         })?;
-    Ok(Json(json!({ "items": retried })))
+    Ok(Json(AllRetried { items: retried }))
 }

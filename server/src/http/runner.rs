@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use actors::{CastError, TickReport, Who};
+use actors::{CastError, CastSnapshot, TickReport, Who};
 use axum::Json;
 use axum::extract::State;
 use events::{Clock as _, StreamSeq};
 use http::StatusCode;
+use projections::{DayReport, TableCounts};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::App;
@@ -61,18 +64,24 @@ async fn tick(
     _: Operator,
     State(app): State<App>,
     OptionalJsonObject(body): OptionalJsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ActReport>, Problem> {
     let_act(&app, body).await
 }
 
-async fn pause(_: Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
+async fn pause(_: Operator, State(app): State<App>) -> Result<Json<Paused>, Problem> {
     hold_back(&app, true).await?;
-    Ok(Json(json!({ "ok": true, "paused": true })))
+    Ok(Json(Paused {
+        ok: true,
+        paused: true,
+    }))
 }
 
-async fn resume(_: Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
+async fn resume(_: Operator, State(app): State<App>) -> Result<Json<Paused>, Problem> {
     hold_back(&app, false).await?;
-    Ok(Json(json!({ "ok": true, "paused": false })))
+    Ok(Json(Paused {
+        ok: true,
+        paused: false,
+    }))
 }
 
 /// Holds scheduled ticks back, or lets them go on, where they are lived by this process.
@@ -92,25 +101,54 @@ pub(crate) async fn hold_back(app: &App, is_paused: bool) -> Result<(), Problem>
     Ok(())
 }
 
-async fn observe(_: Operator, State(app): State<App>) -> Json<Value> {
-    Json(json!(app.cast.observe().await))
+async fn observe(_: Operator, State(app): State<App>) -> Json<CastSnapshot> {
+    Json(app.cast.observe().await)
 }
 
-async fn report(_: Operator, State(app): State<App>) -> Result<Json<Value>, Problem> {
+async fn report(_: Operator, State(app): State<App>) -> Result<Json<Reported>, Problem> {
     let (report, counts) = (
         app.tables.report(StreamSeq::ZERO).await?,
         app.tables.counts().await?,
     );
-    Ok(Json(json!({ "report": report, "counts": counts })))
+    Ok(Json(Reported { report, counts }))
+}
+
+/// Whether scheduled ticks are held back.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Paused {
+    ok: bool,
+    paused: bool,
+}
+
+/// What everybody did, and how many rows say so.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Reported {
+    report: DayReport,
+    counts: TableCounts,
+}
+
+/// How those that were to act did.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ActReport {
+    /// Personas that were to act.
+    due: usize,
+    /// Ticks that ended in their own right.
+    succeeded: usize,
+    failed: usize,
+    /// Personas that were acting already.
+    skipped: usize,
+    duration_ms: u64,
+    ticks: Vec<TickReport>,
 }
 
 /// Lets those the body names act now, and answers when all are done.
-pub(crate) async fn let_act(app: &App, body: Map<String, Value>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn let_act(app: &App, body: Map<String, Value>) -> Result<Json<ActReport>, Problem> {
     let who = read_who(app, body).await?;
     let begin = app.clock.monotonic();
     let ticks = app.cast.tick(who).await?;
     let took = app.clock.monotonic().saturating_sub(begin);
-    Ok(Json(answer(&ticks, took)))
+    Ok(Json(ActReport::new(ticks, took)))
 }
 
 async fn read_who(app: &App, body: Map<String, Value>) -> Result<Who, Problem> {
@@ -129,20 +167,22 @@ async fn read_who(app: &App, body: Map<String, Value>) -> Result<Who, Problem> {
     Ok(Who::Persona(persona.ok_or_else(unknown)?.persona_id))
 }
 
-fn answer(ticks: &[TickReport], took: Duration) -> Value {
-    let succeeded = ticks.iter().filter(|tick| tick.succeeded()).count();
-    let skipped = ticks
-        .iter()
-        .filter(|tick| matches!(tick.outcome.as_str(), "busy" | "stood-down"))
-        .count();
-    json!({
-        "due": ticks.len(),
-        "succeeded": succeeded,
-        "failed": ticks.len() - succeeded - skipped,
-        "skipped": skipped,
-        "durationMs": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        "ticks": ticks,
-    })
+impl ActReport {
+    fn new(ticks: Vec<TickReport>, took: Duration) -> Self {
+        let succeeded = ticks.iter().filter(|tick| tick.succeeded()).count();
+        let skipped = ticks
+            .iter()
+            .filter(|tick| matches!(tick.outcome.as_str(), "busy" | "stood-down"))
+            .count();
+        Self {
+            due: ticks.len(),
+            succeeded,
+            failed: ticks.len() - succeeded - skipped,
+            skipped,
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            ticks,
+        }
+    }
 }
 
 impl From<CastError> for Problem {

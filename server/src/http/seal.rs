@@ -6,6 +6,8 @@ use gateway::field_crypto::FieldForm;
 use gateway::{ResealStep, Resealed, ToolError};
 use http::StatusCode;
 use projections::StoredPlace;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::App;
@@ -56,7 +58,7 @@ async fn migrate(
     _: Admin,
     State(app): State<App>,
     JsonObject(mut body): JsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<SealedAnew>, Problem> {
     let after = body.remove("after");
     let mut faults = Faults::default();
     let mut fields = Fields::new(body, &mut faults);
@@ -83,21 +85,50 @@ async fn migrate(
         is_dry,
     };
     let found = app.gateway.reseal(&step).await.map_err(problem)?;
-    let mut answer = answer(&found, written);
-    if is_first {
-        answer["recordsTotal"] = app.tables.counts().await?.records.into();
-    }
-    Ok(Json(answer))
+    let records_total = if is_first {
+        Some(app.tables.counts().await?.records)
+    } else {
+        None
+    };
+    Ok(Json(SealedAnew {
+        next: found.next.clone().map(PlaceShown::from),
+        found,
+        form: written,
+        records_total,
+    }))
 }
 
-fn answer(found: &Resealed, written: &str) -> Value {
-    let mut answer = serde_json::to_value(found).unwrap_or_default();
-    answer["form"] = written.into();
-    answer["next"] = found.next.as_ref().map_or(
-        Value::Null,
-        |place| json!({ "space": place.space, "table": place.table, "record": place.record }),
-    );
-    answer
+/// What one step found and did.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SealedAnew {
+    #[serde(flatten)]
+    found: Resealed,
+    /// The form that is written now.
+    form: &'static str,
+    /// Where the next step goes on; null at the end.
+    next: Option<PlaceShown>,
+    /// All records there are; in the first step alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records_total: Option<u64>,
+}
+
+/// A place in the order of records.
+#[derive(Debug, Serialize, JsonSchema)]
+struct PlaceShown {
+    space: String,
+    table: String,
+    record: String,
+}
+
+impl From<StoredPlace> for PlaceShown {
+    fn from(place: StoredPlace) -> Self {
+        Self {
+            space: place.space,
+            table: place.table,
+            record: place.record,
+        }
+    }
 }
 
 fn written_form(app: &App) -> &'static str {

@@ -3,12 +3,16 @@
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, RequestExt as _};
-use events::Clock as _;
+use events::{Clock as _, UserId};
 use http::{HeaderMap, HeaderValue, Method, header};
-use identity::Caller;
+use identity::{Caller, Role};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::App;
+use super::answer::{Done, Iso, done};
 use super::auth::{EMAIL_CHARS, PASSWORD_CHARS};
 use super::body::JsonObject;
 use super::caller::{authenticated, must_be_admin};
@@ -16,7 +20,6 @@ use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
 use super::operators::{Operator, SESSION_COOKIE, from_our_own_page};
 use super::problem::Problem;
-use super::{App, iso};
 
 const PATHS: &[&str] = &["/api/v1/dashboard/session"];
 /// Bytes of a sign-in.
@@ -34,10 +37,12 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
                 "Signs an admin in to the dashboard: the answer sets a cookie that pages of this server send along",
             )
             .takes(schema())
+            .gives::<SessionSeen>()
             .refuses(&[401, 403, 503])
             .body_bytes_max(BODY_BYTES_MAX),
         Endpoint::delete(PATHS, sign_out)
             .about(Access::Open, "Forgets the dashboard's cookie")
+            .gives::<Done>()
             .refuses(&[403]),
     ]
 }
@@ -54,8 +59,8 @@ fn schema() -> Value {
     })
 }
 
-async fn who(Operator(caller): Operator) -> Json<Value> {
-    Json(session_json(&caller))
+async fn who(Operator(caller): Operator) -> Json<SessionSeen> {
+    Json(caller.into())
 }
 
 async fn sign_in(State(app): State<App>, request: axum::extract::Request) -> Result<Response, Problem> {
@@ -83,12 +88,12 @@ async fn sign_in(State(app): State<App>, request: axum::extract::Request) -> Res
         .act(&caller, "session.sign_in", "", app.clock.now());
     let seconds = caller.expires_at.duration_since(app.clock.now()).as_secs().max(0);
     let cookie = cookie(&app, token.expose_secret(), seconds)?;
-    Ok((cookie, Json(session_json(&caller))).into_response())
+    Ok((cookie, Json(SessionSeen::from(caller))).into_response())
 }
 
 async fn sign_out(State(app): State<App>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
     from_our_own_page(&method, &headers)?;
-    Ok((cookie(&app, "", 0)?, Json(json!({ "ok": true }))).into_response())
+    Ok((cookie(&app, "", 0)?, done()).into_response())
 }
 
 /// No script reads it, no other site makes a browser send it, and only addresses of ours get it.
@@ -107,9 +112,30 @@ fn cookie(app: &App, token: &str, seconds: i64) -> Result<HeaderMap, Problem> {
     Ok(HeaderMap::from_iter([(header::SET_COOKIE, value)]))
 }
 
-fn session_json(caller: &Caller) -> Value {
-    json!({
-        "user": { "id": caller.user_id, "email": caller.email, "role": caller.role },
-        "expiresAt": iso(caller.expires_at),
-    })
+/// Who is signed in to the dashboard.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionSeen {
+    user: SessionUser,
+    expires_at: Iso,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct SessionUser {
+    id: UserId,
+    email: String,
+    role: Role,
+}
+
+impl From<Caller> for SessionSeen {
+    fn from(caller: Caller) -> Self {
+        Self {
+            user: SessionUser {
+                id: caller.user_id,
+                email: caller.email,
+                role: caller.role,
+            },
+            expires_at: caller.expires_at.into(),
+        }
+    }
 }

@@ -13,8 +13,12 @@ use http::StatusCode;
 use identity::{
     IdentityError, Invitation, InvitationToMe, Member, Membership, NewSpace, SpaceRole, SpaceType,
 };
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::App;
+use super::answer::{Done, Iso, done};
 use super::auth::EMAIL_CHARS;
 use super::body::JsonObject;
 use super::caller::Authenticated;
@@ -22,7 +26,6 @@ use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
 use super::personas::ERASED_WITHIN;
 use super::problem::Problem;
-use super::{App, iso};
 
 pub(crate) use ends::finish;
 
@@ -159,17 +162,17 @@ fn invitation_schema() -> Value {
     })
 }
 
-async fn list(State(app): State<App>, Authenticated(caller): Authenticated) -> Result<Json<Value>, Problem> {
+async fn list(State(app): State<App>, Authenticated(caller): Authenticated) -> Result<Json<Spaces>, Problem> {
     let spaces = app.identity.spaces_of(&caller.user_id).await?;
-    let spaces: Vec<Value> = spaces.iter().map(space_json).collect();
-    Ok(Json(json!({ "spaces": spaces })))
+    let spaces = spaces.into_iter().map(SpaceSeen::from).collect();
+    Ok(Json(Spaces { spaces }))
 }
 
 async fn create(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     JsonObject(body): JsonObject,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<OneSpace>), Problem> {
     let mut faults = Faults::default();
     let mut fields = Fields::new(body, &mut faults);
     let space = NewSpace {
@@ -178,31 +181,35 @@ async fn create(
     };
     faults.finish()?;
     let made = app.identity.create_space(&caller.user_id, space).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "space": space_json(&made) }))))
+    let space = made.into();
+    Ok((StatusCode::CREATED, Json(OneSpace { space })))
 }
 
 async fn show(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<SpaceWithMembers>, Problem> {
     let space = space_id(id)?;
     let members = app.identity.members(&caller.user_id, &space).await?;
     let place = app.identity.membership(&space, &caller.user_id).await?;
     let place = place.ok_or(IdentityError::NotFound)?;
     let may_manage = place.role != SpaceRole::Member;
-    let members: Vec<Value> = members
-        .iter()
-        .map(|member| member_json(member, may_manage || member.user_id == caller.user_id))
-        .collect();
-    Ok(Json(json!({ "space": space_json(&place), "members": members })))
+    let shown = |member: Member| {
+        let with_email = may_manage || member.user_id == caller.user_id;
+        MemberSeen::new(member, with_email)
+    };
+    Ok(Json(SpaceWithMembers {
+        space: place.into(),
+        members: members.into_iter().map(shown).collect(),
+    }))
 }
 
 async fn leave(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let user = &caller.user_id;
     app.identity.remove_member(user, &space_id(id)?, user).await?;
     Ok(done())
@@ -212,13 +219,13 @@ async fn invitations(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Invitations>, Problem> {
     let open = app
         .identity
         .invitations_of_space(&caller.user_id, &space_id(id)?)
         .await?;
-    let open: Vec<Value> = open.iter().map(invitation_json).collect();
-    Ok(Json(json!({ "invitations": open })))
+    let invitations = open.into_iter().map(InvitationSeen::from).collect();
+    Ok(Json(Invitations { invitations }))
 }
 
 async fn invite(
@@ -226,7 +233,7 @@ async fn invite(
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
     JsonObject(body): JsonObject,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<OneInvitation>), Problem> {
     let mut faults = Faults::default();
     let mut fields = Fields::new(body, &mut faults);
     let email = fields.text("email", EMAIL_CHARS);
@@ -236,15 +243,15 @@ async fn invite(
         .identity
         .invite(&caller.user_id, &space_id(id)?, &email, role)
         .await?;
-    let body = json!({ "invitation": invitation_json(&invitation) });
-    Ok((StatusCode::CREATED, Json(body)))
+    let invitation = invitation.into();
+    Ok((StatusCode::CREATED, Json(OneInvitation { invitation })))
 }
 
 async fn withdraw(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path((id, invitation)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let invitation = invitation_id(invitation)?;
     app.identity
         .withdraw_invitation(&caller.user_id, &space_id(id)?, &invitation)
@@ -257,7 +264,7 @@ async fn set_role(
     Authenticated(caller): Authenticated,
     Path((id, member)): Path<(String, String)>,
     JsonObject(body): JsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let mut faults = Faults::default();
     let role = Fields::new(body, &mut faults).word("role", &ROLES, SpaceRole::Member);
     faults.finish()?;
@@ -272,7 +279,7 @@ async fn remove(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path((id, member)): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let (space, member) = (space_id(id)?, user_id(member)?);
     app.identity
         .remove_member(&caller.user_id, &space, &member)
@@ -280,86 +287,182 @@ async fn remove(
     Ok(done())
 }
 
-async fn to_me(State(app): State<App>, Authenticated(caller): Authenticated) -> Result<Json<Value>, Problem> {
+async fn to_me(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+) -> Result<Json<InvitationsToMe>, Problem> {
     let invitations = app.identity.invitations_to(&caller.user_id).await?;
-    let invitations: Vec<Value> = invitations.iter().map(invitation_to_me_json).collect();
-    Ok(Json(json!({ "invitations": invitations })))
+    let invitations = invitations.into_iter().map(InvitationToMeSeen::from).collect();
+    Ok(Json(InvitationsToMe { invitations }))
 }
 
 async fn accept(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<OneSpace>, Problem> {
     let joined = app
         .identity
         .accept_invitation(&caller.user_id, &invitation_id(id)?)
         .await?;
-    Ok(Json(json!({ "space": space_json(&joined) })))
+    let space = joined.into();
+    Ok(Json(OneSpace { space }))
 }
 
 async fn decline(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     app.identity
         .decline_invitation(&caller.user_id, &invitation_id(id)?)
         .await?;
     Ok(done())
 }
 
-fn done() -> Json<Value> {
-    Json(json!({ "ok": true }))
+/// The caller's spaces.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Spaces {
+    spaces: Vec<SpaceSeen>,
 }
 
-fn space_json(place: &Membership) -> Value {
-    json!({
-        "id": place.space_id,
-        "name": place.name,
-        "slug": place.slug,
-        "type": place.space_type,
-        "role": place.role,
-    })
+/// One space.
+#[derive(Debug, Serialize, JsonSchema)]
+struct OneSpace {
+    space: SpaceSeen,
 }
 
-/// Emails are for those who manage the space, and one's own.
-fn member_json(member: &Member, with_email: bool) -> Value {
-    let mut json = json!({
-        "userId": member.user_id,
-        "name": member.name,
-        "role": member.role,
-        "joinedAt": iso(member.joined_at),
-    });
-    if with_email {
-        json["email"] = member.email.as_str().into();
+/// One space with who is in it.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SpaceWithMembers {
+    space: SpaceSeen,
+    members: Vec<MemberSeen>,
+}
+
+/// A space with the caller's place in it.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SpaceSeen {
+    id: SpaceId,
+    name: String,
+    slug: String,
+    #[serde(rename = "type")]
+    space_type: SpaceType,
+    role: SpaceRole,
+}
+
+/// A member. Emails are for those who manage the space, and one's own.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct MemberSeen {
+    user_id: UserId,
+    name: String,
+    role: SpaceRole,
+    joined_at: Iso,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+}
+
+/// A space's open invitations.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Invitations {
+    invitations: Vec<InvitationSeen>,
+}
+
+/// One invitation.
+#[derive(Debug, Serialize, JsonSchema)]
+struct OneInvitation {
+    invitation: InvitationSeen,
+}
+
+/// An invitation, as the space's owner and admins see it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct InvitationSeen {
+    id: InvitationId,
+    space_id: SpaceId,
+    email: String,
+    role: SpaceRole,
+    created_at: Iso,
+    expires_at: Iso,
+}
+
+/// What the caller is invited to.
+#[derive(Debug, Serialize, JsonSchema)]
+struct InvitationsToMe {
+    invitations: Vec<InvitationToMeSeen>,
+}
+
+/// An invitation, as the invited sees it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct InvitationToMeSeen {
+    id: InvitationId,
+    space: SpaceOfInvitation,
+    role: SpaceRole,
+    /// The name of who invited.
+    invited_by: String,
+    expires_at: Iso,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct SpaceOfInvitation {
+    id: SpaceId,
+    name: String,
+    #[serde(rename = "type")]
+    space_type: SpaceType,
+}
+
+impl From<Membership> for SpaceSeen {
+    fn from(place: Membership) -> Self {
+        Self {
+            id: place.space_id,
+            name: place.name,
+            slug: place.slug,
+            space_type: place.space_type,
+            role: place.role,
+        }
     }
-    json
 }
 
-fn invitation_json(invitation: &Invitation) -> Value {
-    json!({
-        "id": invitation.id,
-        "spaceId": invitation.space_id,
-        "email": invitation.email,
-        "role": invitation.role,
-        "createdAt": iso(invitation.created_at),
-        "expiresAt": iso(invitation.expires_at),
-    })
+impl MemberSeen {
+    fn new(member: Member, with_email: bool) -> Self {
+        Self {
+            user_id: member.user_id,
+            name: member.name,
+            role: member.role,
+            joined_at: member.joined_at.into(),
+            email: with_email.then_some(member.email),
+        }
+    }
 }
 
-fn invitation_to_me_json(to_me: &InvitationToMe) -> Value {
-    json!({
-        "id": to_me.invitation.id,
-        "space": {
-            "id": to_me.invitation.space_id,
-            "name": to_me.space_name,
-            "type": to_me.space_type,
-        },
-        "role": to_me.invitation.role,
-        "invitedBy": to_me.invited_by,
-        "expiresAt": iso(to_me.invitation.expires_at),
-    })
+impl From<Invitation> for InvitationSeen {
+    fn from(invitation: Invitation) -> Self {
+        Self {
+            id: invitation.id,
+            space_id: invitation.space_id,
+            email: invitation.email,
+            role: invitation.role,
+            created_at: invitation.created_at.into(),
+            expires_at: invitation.expires_at.into(),
+        }
+    }
+}
+
+impl From<InvitationToMe> for InvitationToMeSeen {
+    fn from(to_me: InvitationToMe) -> Self {
+        Self {
+            id: to_me.invitation.id,
+            space: SpaceOfInvitation {
+                id: to_me.invitation.space_id,
+                name: to_me.space_name,
+                space_type: to_me.space_type,
+            },
+            role: to_me.invitation.role,
+            invited_by: to_me.invited_by,
+            expires_at: to_me.invitation.expires_at.into(),
+        }
+    }
 }
 
 /// An id that cannot be one is an id of nothing.

@@ -15,8 +15,9 @@ use futures::{Stream, StreamExt as _};
 use gateway::{StillMay, SyncClient, SyncError, SyncPage};
 use http::{HeaderMap, StatusCode};
 use identity::Caller;
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::App;
@@ -59,6 +60,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             )
             .reads(&["collections", "since"])
             .answers_with("text/event-stream")
+            .gives::<events_out::Told<'static>>()
             .refuses(&[400, 403, 429, 503]),
     ]
 }
@@ -77,7 +79,7 @@ async fn push(
     Path(name): Path<String>,
     headers: HeaderMap,
     JsonObject(body): JsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<PageSeen>, Problem> {
     let mut faults = Faults::default();
     let mut fields = Fields::new(body, &mut faults);
     let own_id = match header(&headers, CLIENT_HEADER)? {
@@ -94,7 +96,7 @@ async fn push(
         .sync_push(&client, &since, changes)
         .await
         .map_err(problem)?;
-    Ok(Json(page_json(&page)))
+    Ok(Json(page.into()))
 }
 
 async fn pull(
@@ -103,7 +105,7 @@ async fn pull(
     Path(name): Path<String>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<PageSeen>, Problem> {
     let own_id = header(&headers, CLIENT_HEADER)?;
     let client = client_of(caller, name, own_id.as_deref(), &headers)?;
     let tables: Vec<String> = asked
@@ -116,7 +118,7 @@ async fn pull(
         .sync_pull(&client, &asked.since.unwrap_or_default(), &tables)
         .await
         .map_err(problem)?;
-    Ok(Json(page_json(&page)))
+    Ok(Json(page.into()))
 }
 
 async fn stream(
@@ -198,18 +200,30 @@ fn header(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Pro
     }
 }
 
-/// What every answer but a stream's has; `conflicts` is always empty, since fields are merged and not fought over.
-fn page_json(page: &SyncPage) -> Value {
-    let changes: Vec<Value> = page.changes.iter().map(changes::json_of).collect();
-    let mut answer = json!({
-        "serverChanges": changes,
-        "conflicts": [],
-        "syncedUntil": page.synced_until,
-    });
-    if page.has_more {
-        answer["hasMore"] = true.into();
+/// What every answer but a stream's has.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "SyncPage")]
+struct PageSeen {
+    server_changes: Vec<changes::Change>,
+    /// Always empty: fields are merged and not fought over.
+    conflicts: [Value; 0],
+    /// Send this as `since` for what follows.
+    synced_until: String,
+    /// There is more now; absent when there is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    has_more: bool,
+}
+
+impl From<SyncPage> for PageSeen {
+    fn from(page: SyncPage) -> Self {
+        Self {
+            server_changes: page.changes.iter().map(changes::Change::from).collect(),
+            conflicts: [],
+            synced_until: page.synced_until,
+            has_more: page.has_more,
+        }
     }
-    answer
 }
 
 fn problem(error: SyncError) -> Problem {

@@ -4,8 +4,10 @@ mod accounts;
 mod calibration;
 mod dashboard;
 mod days;
+mod described;
 mod edges;
 mod erasures;
+mod every_address;
 mod external;
 mod grants;
 mod house;
@@ -53,6 +55,7 @@ struct TestHouse {
     front: Front,
     log: Arc<MutableLog>,
     admin_token: String,
+    succeeded: described::Succeeded,
     stop: CancellationToken,
     _dir: tempfile::TempDir,
 }
@@ -151,6 +154,7 @@ impl TestHouse {
             front,
             log,
             admin_token,
+            succeeded: described::Succeeded::default(),
             stop,
             _dir: dir,
         };
@@ -218,18 +222,22 @@ impl TestHouse {
         self.send(request).await
     }
 
+    /// Sends a request, and holds the answer against the description of the API.
     async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.front.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), 16 * 1024 * 1024).await.unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer {
+        let answer = Answer {
             status,
             headers,
             text,
             json,
-        }
+        };
+        described::check(&self.succeeded, &method, &path, &answer);
+        answer
     }
 
     /// Creates a persona and gives its id.

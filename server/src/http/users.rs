@@ -4,15 +4,16 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use events::UserId;
 use http::StatusCode;
-use identity::{Account, AccountKind, Role};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use identity::{Account, AccountKind, Act, AuditEntry, Role, Tier};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use super::App;
+use super::answer::{Deleted, Done, Iso, done};
 use super::caller::{Admin, ExternalRunner};
 use super::endpoint::{Access, Endpoint};
 use super::personas::{ERASED_WITHIN, erase_account};
 use super::problem::Problem;
-use super::{App, iso};
 
 /// Accounts or acts on one page, at most, and where nothing is said.
 const PAGE_MAX: u32 = 500;
@@ -60,7 +61,7 @@ async fn list(
     _: Admin,
     State(app): State<App>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<UserPage>, Problem> {
     let kinds: &[AccountKind] = match query.kind.as_deref() {
         None | Some("human") => &[AccountKind::Human],
         Some("persona") => &[AccountKind::Persona],
@@ -80,23 +81,52 @@ async fn list(
         .then(|| accounts.last().map(|account| account.email.clone()))
         .flatten();
     let total = app.identity.count_accounts(kinds).await?;
-    let users: Vec<Value> = accounts.iter().map(user_json).collect();
-    Ok(Json(json!({ "users": users, "total": total, "next": next })))
+    let users = accounts.into_iter().map(UserSeen::from).collect();
+    Ok(Json(UserPage { users, total, next }))
 }
 
-fn user_json(account: &Account) -> Value {
-    json!({
-        "id": account.id,
-        "email": account.email,
-        "name": account.name,
-        "kind": account.kind,
-        "role": account.role,
-        "tier": account.tier,
-        "createdAt": iso(account.created_at),
-    })
+/// A page of accounts.
+#[derive(Debug, Serialize, JsonSchema)]
+struct UserPage {
+    users: Vec<UserSeen>,
+    /// Accounts of that kind, on all pages.
+    total: u64,
+    /// Ask with this as `after` for more; null at the end.
+    next: Option<String>,
 }
 
-async fn delete(_: Admin, State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+/// An account as an admin sees it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct UserSeen {
+    id: UserId,
+    email: String,
+    name: String,
+    kind: AccountKind,
+    role: Role,
+    tier: Tier,
+    created_at: Iso,
+}
+
+impl From<Account> for UserSeen {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id,
+            email: account.email,
+            name: account.name,
+            kind: account.kind,
+            role: account.role,
+            tier: account.tier,
+            created_at: account.created_at.into(),
+        }
+    }
+}
+
+async fn delete(
+    _: Admin,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Deleted<UserId>>, Problem> {
     let account = account(&app, id).await?;
     if account.role == Role::Admin || account.kind == AccountKind::System {
         return Err(Problem::new(
@@ -106,25 +136,41 @@ async fn delete(_: Admin, State(app): State<App>, Path(id): Path<String>) -> Res
         ));
     }
     erase_account(&app, &account.id).await?;
-    Ok(Json(json!({ "ok": true, "deleted": account.id })))
+    Ok(Json(Deleted {
+        ok: true,
+        deleted: account.id,
+    }))
 }
 
-async fn revoke(_: Admin, State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn revoke(_: Admin, State(app): State<App>, Path(id): Path<String>) -> Result<Json<Done>, Problem> {
     let account = account(&app, id).await?;
     app.identity.revoke_all(&account.id).await?;
-    Ok(Json(json!({ "ok": true })))
+    Ok(done())
 }
 
 async fn stamp(
     _: ExternalRunner,
     State(app): State<App>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Stamped>, Problem> {
     let account = account(&app, id).await?;
     let account = app.identity.stamp_persona(&account.id).await?;
-    Ok(Json(json!({
-        "ok": true, "userId": account.id, "kind": account.kind, "tier": account.tier,
-    })))
+    Ok(Json(Stamped {
+        ok: true,
+        user_id: account.id,
+        kind: account.kind,
+        tier: account.tier,
+    }))
+}
+
+/// An account that is a persona's now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Stamped {
+    ok: bool,
+    user_id: UserId,
+    kind: AccountKind,
+    tier: Tier,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,27 +184,50 @@ async fn acts(
     _: Admin,
     State(app): State<App>,
     Query(query): Query<ActsQuery>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Acts>, Problem> {
     let user = query.user.map(user_id).transpose()?;
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let acts = app.identity.acts(user.as_ref(), query.before, limit).await?;
     let next = (acts.len() == limit as usize)
         .then(|| acts.last().map(|act| act.id))
         .flatten();
-    let acts: Vec<Value> = acts
-        .iter()
-        .map(|act| {
-            json!({
-                "id": act.id,
-                "at": iso(act.at),
-                "act": act.act,
-                "userId": act.user_id,
-                "byId": act.by_id,
-                "detail": act.detail,
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "acts": acts, "next": next })))
+    let acts = acts.into_iter().map(ActSeen::from).collect();
+    Ok(Json(Acts { acts, next }))
+}
+
+/// A page of acts.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Acts {
+    acts: Vec<ActSeen>,
+    /// Ask with this as `before` for more; null at the end.
+    next: Option<i64>,
+}
+
+/// One sensitive act.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ActSeen {
+    id: i64,
+    at: Iso,
+    act: Act,
+    /// Whose account or key it is about.
+    user_id: Option<String>,
+    /// Who did it.
+    by_id: Option<String>,
+    detail: Option<String>,
+}
+
+impl From<AuditEntry> for ActSeen {
+    fn from(entry: AuditEntry) -> Self {
+        Self {
+            id: entry.id,
+            at: entry.at.into(),
+            act: entry.act,
+            user_id: entry.user_id,
+            by_id: entry.by_id,
+            detail: entry.detail,
+        }
+    }
 }
 
 async fn account(app: &App, id: String) -> Result<Account, Problem> {

@@ -8,16 +8,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::Method;
 use identity::{MasterKey, RecoveryWrap, VaultAccess};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
+use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::App;
+use super::answer::Iso;
 use super::body::JsonObject;
 use super::caller::{Authenticated, BearerToken};
 use super::endpoint::{Access, Endpoint};
 use super::fields::{Faults, Fields};
 use super::problem::Problem;
-use super::{App, iso};
+use elsewhere::{Answered, here};
 
 /// Bytes of a body: a key or a wrap.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -91,58 +95,51 @@ async fn key(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     BearerToken(token): BearerToken,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Answered<VaultOpened>>, Problem> {
     if let Some(answer) = elsewhere::asked(&app, Method::GET, "key", &token, None).await {
         return answer;
     }
-    Ok(Json(access_json(
-        &app.identity.vault_access(&caller.user_id).await?,
-    )))
+    here(app.identity.vault_access(&caller.user_id).await?.into())
 }
 
 async fn init(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     BearerToken(token): BearerToken,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Answered<VaultOpened>>, Problem> {
     if let Some(answer) = elsewhere::asked(&app, Method::POST, "init", &token, None).await {
         return answer;
     }
-    Ok(Json(access_json(
-        &app.identity.vault_init(&caller.user_id).await?,
-    )))
+    here(app.identity.vault_init(&caller.user_id).await?.into())
 }
 
 async fn rotate(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     BearerToken(token): BearerToken,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Answered<KeyShown>>, Problem> {
     if let Some(answer) = elsewhere::asked(&app, Method::POST, "rotate", &token, None).await {
         return answer;
     }
-    Ok(Json(key_json(&app.identity.vault_rotate(&caller.user_id).await?)))
+    here(app.identity.vault_rotate(&caller.user_id).await?.into())
 }
 
 async fn status(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     BearerToken(token): BearerToken,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Answered<VaultSeen>>, Problem> {
     if let Some(answer) = elsewhere::asked(&app, Method::GET, "status", &token, None).await {
         return answer;
     }
     let status = app.identity.vault_status(&caller.user_id).await?;
-    Ok(Json(match status {
-        None => json!({ "vaultExists": false, "hasRecoveryWrap": false, "zeroKnowledge": false }),
-        Some(status) => json!({
-            "vaultExists": true,
-            "hasRecoveryWrap": status.has_recovery_wrap,
-            "zeroKnowledge": status.is_zero_knowledge,
-            "formatVersion": status.format_version,
-            "kekId": status.kek_id,
-            "createdAt": iso(status.created_at),
-        }),
+    here(status.map_or_else(VaultSeen::default, |status| VaultSeen {
+        vault_exists: true,
+        has_recovery_wrap: status.has_recovery_wrap,
+        zero_knowledge: status.is_zero_knowledge,
+        format_version: Some(status.format_version),
+        kek_id: Some(status.kek_id),
+        created_at: Some(status.created_at.into()),
     }))
 }
 
@@ -151,7 +148,7 @@ async fn set_wrap(
     Authenticated(caller): Authenticated,
     BearerToken(token): BearerToken,
     JsonObject(body): JsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Answered<WrapKept>>, Problem> {
     let given = Value::Object(body.clone());
     if let Some(answer) = elsewhere::asked(&app, Method::POST, "recovery-wrap", &token, Some(&given)).await {
         return answer;
@@ -164,19 +161,25 @@ async fn set_wrap(
     };
     faults.finish()?;
     app.identity.set_recovery_wrap(&caller.user_id, &wrap).await?;
-    Ok(Json(json!({ "ok": true, "hasRecoveryWrap": true })))
+    here(WrapKept {
+        ok: true,
+        has_recovery_wrap: true,
+    })
 }
 
 async fn remove_wrap(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     BearerToken(token): BearerToken,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Answered<WrapKept>>, Problem> {
     if let Some(answer) = elsewhere::asked(&app, Method::DELETE, "recovery-wrap", &token, None).await {
         return answer;
     }
     app.identity.remove_recovery_wrap(&caller.user_id).await?;
-    Ok(Json(json!({ "ok": true, "hasRecoveryWrap": false })))
+    here(WrapKept {
+        ok: true,
+        has_recovery_wrap: false,
+    })
 }
 
 async fn zero_knowledge_switch(
@@ -184,7 +187,7 @@ async fn zero_knowledge_switch(
     Authenticated(caller): Authenticated,
     BearerToken(token): BearerToken,
     JsonObject(mut body): JsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Answered<ZeroKnowledge>>, Problem> {
     if app.external.is_some() {
         let given = Value::Object(std::mem::take(&mut body));
         let answer = elsewhere::asked(&app, Method::POST, "zero-knowledge", &token, Some(&given)).await;
@@ -203,7 +206,10 @@ async fn zero_knowledge_switch(
         let key = given_key(body)?;
         app.identity.zero_knowledge_off(&caller.user_id, key).await?;
     }
-    Ok(Json(json!({ "ok": true, "zeroKnowledge": enable })))
+    here(ZeroKnowledge {
+        ok: true,
+        zero_knowledge: enable,
+    })
 }
 
 /// The 32 bytes of a master key out of a body. They are in no error.
@@ -230,23 +236,85 @@ fn base64_text(fields: &mut Fields<'_>, name: &str, chars: std::ops::RangeInclus
     text
 }
 
-fn access_json(access: &VaultAccess) -> Value {
-    match access {
-        VaultAccess::Key(key) => key_json(key),
-        VaultAccess::Recovery { wrap, format_version } => json!({
-            "requiresRecoveryCode": true,
-            "recoveryWrappedMk": wrap.wrapped_key,
-            "recoveryIv": wrap.iv,
-            "formatVersion": format_version,
-        }),
-    }
+/// What opens the caller's values: the key, or what only its recovery code opens.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum VaultOpened {
+    Key(KeyShown),
+    Recovery(RecoveryShown),
 }
 
 /// The one place where a master key leaves the house, to its owner; the answer is marked `no-store`.
-fn key_json(key: &MasterKey) -> Value {
-    json!({
-        "masterKey": BASE64.encode(key.key.as_slice()),
-        "formatVersion": key.format_version,
-        "kekId": key.kek_id,
-    })
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct KeyShown {
+    /// 32 bytes in base64.
+    master_key: String,
+    format_version: u32,
+    kek_id: String,
+}
+
+/// What a zero-knowledge owner gets: the server has no key to give.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RecoveryShown {
+    requires_recovery_code: bool,
+    recovery_wrapped_mk: String,
+    recovery_iv: String,
+    format_version: u32,
+}
+
+/// Whether there is a vault and what kind it is.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct VaultSeen {
+    vault_exists: bool,
+    has_recovery_wrap: bool,
+    zero_knowledge: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format_version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kek_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<Iso>,
+}
+
+/// Whether a copy is kept that only the recovery code opens.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct WrapKept {
+    ok: bool,
+    has_recovery_wrap: bool,
+}
+
+/// Whether the server is without a key now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ZeroKnowledge {
+    ok: bool,
+    zero_knowledge: bool,
+}
+
+impl From<VaultAccess> for VaultOpened {
+    fn from(access: VaultAccess) -> Self {
+        match access {
+            VaultAccess::Key(key) => Self::Key(key.into()),
+            VaultAccess::Recovery { wrap, format_version } => Self::Recovery(RecoveryShown {
+                requires_recovery_code: true,
+                recovery_wrapped_mk: wrap.wrapped_key,
+                recovery_iv: wrap.iv,
+                format_version,
+            }),
+        }
+    }
+}
+
+impl From<MasterKey> for KeyShown {
+    fn from(key: MasterKey) -> Self {
+        Self {
+            master_key: BASE64.encode(key.key.as_slice()),
+            format_version: key.format_version,
+            kek_id: key.kek_id,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use projections::{ActionRow, PersonaRow};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::alarms::Alarm;
 use super::endpoint::Endpoint;
@@ -15,7 +15,7 @@ use super::feed::{FeedMessage, seen_by_others};
 use super::parameters::{AboutPersona, ActionsOf, Nothing, Page, Since, WhoTicks, limit, read};
 use super::refusal::Refusal;
 use super::{Surface, parameters};
-use crate::http::{App, hold_back, let_act};
+use crate::http::{ActReport, App, hold_back, let_act};
 
 /// Messages of the log that one answer looks at, whoever they are about.
 const LOOKED_AT_MAX: u32 = 2_000;
@@ -205,7 +205,7 @@ pub(crate) struct RunnerState {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Ticked {
     #[serde(flatten)]
-    report: Map<String, Value>,
+    report: ActReport,
     as_of_seq: u64,
 }
 
@@ -418,10 +418,7 @@ async fn feed_since(app: &App, since: &Since) -> Result<FeedSince, Refusal> {
 
 async fn runner_tick(app: &App, who: WhoTicks) -> Result<Ticked, Refusal> {
     let as_of_seq = as_of(app).await?;
-    let answer = let_act(app, parameters::tick_body(who)).await?;
-    let Value::Object(report) = answer.0 else {
-        return Err(Refusal::new(500, "INTERNAL", "the cast gave no report"));
-    };
+    let report = let_act(app, parameters::tick_body(who)).await?.0;
     Ok(Ticked { report, as_of_seq })
 }
 

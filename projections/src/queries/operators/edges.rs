@@ -2,6 +2,7 @@
 
 use events::StreamSeq;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::checkpoint::{self, Checkpoint};
@@ -10,7 +11,7 @@ use crate::database::{Db, DbRow, query};
 use crate::tables::{Tables, TablesError};
 
 /// One field of one tool and one edge class, over all personas.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EdgeRow {
     /// The tool.
     pub tool: String,
@@ -29,11 +30,12 @@ pub struct EdgeRow {
     /// Times there was no answer.
     pub unanswered: u64,
     /// When it was tried last.
+    #[schemars(with = "events::Moment")]
     pub last_at: Timestamp,
 }
 
 /// The whole ledger as of one commit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EdgeLedger {
     /// By tool, field and class.
     pub items: Vec<EdgeRow>,

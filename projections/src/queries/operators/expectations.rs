@@ -2,6 +2,7 @@
 
 use events::{StreamSeq, TickId};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::page::{Cursor, Page, PageRequest};
@@ -18,7 +19,7 @@ LEFT JOIN personas AS makers ON makers.id = expectations.maker_id
 LEFT JOIN personas AS partners ON partners.id = expectations.partner_id";
 
 /// One thing that one persona put into a shared space and another ought to find there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ExpectationRow {
     /// The space.
     pub space_id: String,
@@ -37,6 +38,7 @@ pub struct ExpectationRow {
     /// In which tick.
     pub made_tick_id: TickId,
     /// When.
+    #[schemars(with = "events::Moment")]
     pub made_at: Timestamp,
     /// Who ought to find it.
     pub partner_id: String,
@@ -45,6 +47,7 @@ pub struct ExpectationRow {
     /// The tick it was looked for in.
     pub looked_tick_id: Option<TickId>,
     /// When.
+    #[schemars(with = "Option<events::Moment>")]
     pub looked_at: Option<Timestamp>,
     /// Place of the commit that says what came of it.
     pub looked_seq: Option<StreamSeq>,

@@ -4,6 +4,7 @@ import { h, put } from "./dom.js";
 import { call } from "./api.js";
 import { plural } from "./format.js";
 import { failure, pageHead } from "./parts.js";
+import { shape } from "./schema.js";
 
 const ORDER = ["get", "post", "put", "patch", "delete"];
 
@@ -23,7 +24,10 @@ export function show(place, { signal, search, setSearch }) {
   }
 
   function one({ path, method, about }) {
+    const named = document.components?.schemas ?? {};
     const body = about.requestBody?.content?.["application/json"]?.schema;
+    const answers = Object.entries(about.responses).flatMap(([status, response]) => Object.entries(response.content ?? {}).map(([kind, { schema }]) => ({ status, kind, schema })));
+    const code = (title, schema) => schema && [h("h3", null, title), h("pre", { tabindex: "0", "aria-label": `${title}: ${method} ${path}` }, shape(schema, named))];
     return h(
       "details",
       { class: "card" },
@@ -35,9 +39,11 @@ export function show(place, { signal, search, setSearch }) {
           ["For", about.security ? (about.description ?? "whoever holds a token") : "everybody"],
           ["Takes", about.parameters?.length ? about.parameters.map((parameter) => `${parameter.name} (${parameter.in}${parameter.required ? ", must be said" : ""})`).join(", ") : "nothing in its address"],
           ["Answers", Object.entries(about.responses).map(([status, response]) => (response.description ? `${status} ${response.description}` : status)).join(", ")],
+          ...(answers.length && !answers.some(({ schema }) => schema) ? [["As", answers.map(({ kind }) => kind).join(", ")]] : []),
         ].map(([term, value]) => [h("dt", null, term), h("dd", null, value)]),
       ),
-      body ? h("pre", { tabindex: "0", "aria-label": `body of ${method} ${path}` }, JSON.stringify(body, null, 2)) : null,
+      code("Takes", body),
+      answers.map(({ status, kind, schema }) => code(`${status}, ${kind}`, schema)),
     );
   }
   call("GET", "/openapi.json", undefined, signal)

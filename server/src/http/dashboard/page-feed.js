@@ -27,7 +27,8 @@ export function show(place, { signal, search, setSearch }) {
   let isHeld = false;
   let isPast = true;
   let elided = 0;
-  let pending = false;
+  let fresh = [];
+  let isDue = false;
 
   put(
     place,
@@ -63,22 +64,35 @@ export function show(place, { signal, search, setSearch }) {
       (!filter.tone || entry.tone === filter.tone || (filter.tone === "warn" && entry.tone === "bad")) &&
       (!filter.q || entry.searched.includes(filter.q.toLowerCase())));
 
-  const shownSoon = () => {
-    if (pending) return;
-    pending = true;
+  const nodeOf = (entry) => (entry.node ??= entry.gap === undefined ? item(entry) : gapMark(entry));
+  const nothing = h("li", null, h("span", { class: "quiet" }, "Nothing fits yet."));
+
+  // What is new goes on top of what is there: drawing three hundred lines anew twenty times a second would cost the
+  // very time that makes a feed live.
+  const shownSoon = (entries) => {
+    // A page in the background is not drawn, for as long as it is.
+    fresh = [...fresh, ...entries].slice(-ASIDE);
+    if (isDue) return;
+    isDue = true;
     requestAnimationFrame(() => {
-      pending = false;
-      draw();
+      isDue = false;
+      const nodes = fresh.filter(fits).slice(-SHOWN).map(nodeOf).reverse();
+      fresh = [];
+      if (nodes.length === 0) return;
+      nothing.remove();
+      list.prepend(...nodes);
+      while (list.children.length > SHOWN) list.lastChild.remove();
     });
   };
 
   function draw() {
+    fresh = [];
     const entries = [];
     for (const entry of kept) {
       if (fits(entry)) entries.push(entry);
       if (entries.length >= SHOWN) break;
     }
-    put(list, entries.length ? entries.map((entry) => (entry.node ??= entry.gap === undefined ? item(entry) : gapMark(entry))) : h("li", null, h("span", { class: "quiet" }, "Nothing fits yet.")));
+    put(list, entries.length ? entries.map(nodeOf) : nothing);
   }
 
   function item({ item, tone, who, text, id, kind }) {
@@ -104,8 +118,8 @@ export function show(place, { signal, search, setSearch }) {
       label();
       return;
     }
-    kept = [...entries.reverse(), ...kept].slice(0, ASIDE);
-    shownSoon();
+    kept = [...entries.toReversed(), ...kept].slice(0, ASIDE);
+    shownSoon(entries);
   }
 
   ask("personas.list", { limit: 500 }, signal)

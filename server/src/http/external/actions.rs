@@ -10,7 +10,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{must_be_persona, tick};
+use super::{Written, must_be_persona, tick};
 use crate::http::App;
 use crate::http::body::JsonObject;
 use crate::http::caller::ExternalRunner;
@@ -46,14 +46,14 @@ pub(super) async fn report(
     State(app): State<App>,
     Path(id): Path<String>,
     JsonObject(body): JsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Written>, Problem> {
     let persona = persona_id(id)?;
     must_be_persona(&app, &persona).await?;
     let actions = read(body)?;
     refuse_others_rows(&app, &persona, &actions).await?;
     let now = app.clock.now();
     let written = write(&app, &persona, |history| decide(history, &persona, &actions, now)).await?;
-    Ok(Json(json!({ "ok": true, "written": written.rows })))
+    Ok(Json(Written::new(written.rows)))
 }
 
 fn read(body: Map<String, Value>) -> Result<Vec<Action>, Problem> {

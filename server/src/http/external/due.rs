@@ -1,18 +1,22 @@
 //! Who is due, for a runner outside this program.
 
+use std::collections::BTreeMap;
+
 use actors::{Slot, next_due};
 use axum::Json;
 use axum::extract::State;
-use events::Clock as _;
+use events::{Cadence, Clock as _, PersonaId};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use projections::PersonaRow;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use crate::http::App;
+use crate::http::answer::Iso;
 use crate::http::caller::ExternalRunner;
 use crate::http::problem::Problem;
-use crate::http::{App, iso};
 
 /// Our own scheduler spreads personas over the day; an outside runner has its own pace, so for it a persona is
 /// due as soon as its day or hour begins.
@@ -21,23 +25,49 @@ const SLOT: Slot = Slot {
     second_of_hour: 0,
 };
 
-pub(super) async fn due(_: ExternalRunner, State(app): State<App>) -> Result<Json<Value>, Problem> {
+pub(super) async fn due(_: ExternalRunner, State(app): State<App>) -> Result<Json<Due>, Problem> {
     let now = app.clock.now();
-    let personas: Vec<Value> = in_order_of_need(app.tables.personas().await?, now)
-        .iter()
-        .map(|row| {
-            json!({
-                "userId": row.persona_id,
-                "email": row.email,
-                "archetype": row.archetype,
-                "systemPrompt": row.system_prompt,
-                "moduleMix": row.module_mix,
-                "tickCadence": row.cadence,
-                "lastActiveAt": row.last_active_at.map(iso),
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "personas": personas, "serverTime": iso(now) })))
+    let rows = in_order_of_need(app.tables.personas().await?, now);
+    Ok(Json(Due {
+        personas: rows.into_iter().map(DuePersona::from).collect(),
+        server_time: now.into(),
+    }))
+}
+
+/// Personas that are due, who needs it most first.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Due {
+    personas: Vec<DuePersona>,
+    server_time: Iso,
+}
+
+/// A persona with all that a runner needs to act as it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct DuePersona {
+    user_id: PersonaId,
+    email: String,
+    archetype: String,
+    system_prompt: String,
+    /// Module to weight.
+    module_mix: BTreeMap<String, f64>,
+    tick_cadence: Cadence,
+    last_active_at: Option<Iso>,
+}
+
+impl From<PersonaRow> for DuePersona {
+    fn from(row: PersonaRow) -> Self {
+        Self {
+            user_id: row.persona_id,
+            email: row.email,
+            archetype: row.archetype,
+            system_prompt: row.system_prompt,
+            module_mix: row.module_mix,
+            tick_cadence: row.cadence,
+            last_active_at: row.last_active_at.map(Iso::from),
+        }
+    }
 }
 
 /// Those that are due at `now`: who never ran first, then by how long they are overdue.
@@ -63,7 +93,6 @@ fn due_at(row: &PersonaRow) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use events::{Cadence, PersonaId};
 
     fn persona(name: &str, cadence: Cadence, last_active_at: Option<&str>) -> PersonaRow {
         PersonaRow {

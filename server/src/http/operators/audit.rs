@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use identity::Caller;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How long the same reading by the same account is one line.
@@ -31,9 +32,10 @@ struct State {
 }
 
 /// Somebody read something, or did something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ReadLine {
     /// When.
+    #[schemars(with = "events::Moment")]
     pub(crate) at: Timestamp,
     /// The account.
     pub(crate) user_id: String,

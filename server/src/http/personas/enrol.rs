@@ -5,10 +5,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use events::{Event, PersonaDescription, PersonaEnrolled, PersonaId, PersonaRevised};
+use events::{Event, PersonaDescription, PersonaEnrolled, PersonaId, PersonaRevised, UserId};
 use http::StatusCode;
 use identity::{Account, IdentityError, PersonaAccount};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::describe::Described;
 use super::share;
@@ -23,7 +24,7 @@ pub(super) async fn create_or_update(
     _: Admin,
     State(app): State<App>,
     JsonObject(body): JsonObject,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<Enrolled>), Problem> {
     let described = Described::read(body)?;
     let existing = app.identity.account_by_email(&described.email).await?;
     let name = described.name.clone();
@@ -45,10 +46,21 @@ pub(super) async fn create_or_update(
     } else {
         StatusCode::ACCEPTED
     };
-    Ok((
-        status,
-        Json(json!({ "ok": true, "userId": account.id, "email": account.email })),
-    ))
+    let enrolled = Enrolled {
+        ok: true,
+        user_id: account.id,
+        email: account.email,
+    };
+    Ok((status, Json(enrolled)))
+}
+
+/// Answer of a persona's creation or update.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Enrolled {
+    ok: bool,
+    user_id: UserId,
+    email: String,
 }
 
 /// Nothing when the description is what it was. What the request leaves out stays as it was.

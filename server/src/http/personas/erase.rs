@@ -18,7 +18,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use events::{Clock as _, PersonaErased, PersonaId, SpaceId, StreamSeq, Subject, UserId};
 use identity::{AccountKind, IdentityError};
-use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 pub(crate) use finish::finish_begun;
@@ -26,6 +25,7 @@ pub(crate) use finish::finish_begun;
 use super::{persona_id, unknown_persona};
 use crate::house::HouseRole;
 use crate::http::App;
+use crate::http::answer::Deleted;
 use crate::http::caller::Admin;
 use crate::http::persona_log::{Draft, History, write};
 use crate::http::problem::Problem;
@@ -44,7 +44,7 @@ pub(super) async fn delete(
     _: Admin,
     State(app): State<App>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Deleted<PersonaId>>, Problem> {
     let persona = persona_id(id)?;
     let user: UserId = persona.clone().into();
     let account = app.identity.account(&user).await?.ok_or_else(unknown_persona)?;
@@ -53,7 +53,10 @@ pub(super) async fn delete(
         return Err(Problem::bad_request("NOT_A_PERSONA", detail));
     }
     erase(&app, &persona).await?;
-    Ok(Json(json!({ "ok": true, "deleted": persona })))
+    Ok(Json(Deleted {
+        ok: true,
+        deleted: persona,
+    }))
 }
 
 /// Takes every step that is still to be taken.

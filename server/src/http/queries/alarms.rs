@@ -3,6 +3,7 @@
 use actors::CastSnapshot;
 use gateway::MountSnapshot;
 use projections::{ProjectorState, ProjectorStatus};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Events behind the log from which on the tables are told to be late.
@@ -11,7 +12,8 @@ const LAG_EVENTS: u64 = 1_000;
 const BUDGET_SHARE: f64 = 0.8;
 
 /// One alarm.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "OverviewAlarm")]
 pub(super) struct Alarm {
     /// `page`: a person must act now. `ticket`: soon.
     pub(super) severity: &'static str,

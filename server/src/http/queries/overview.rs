@@ -1,13 +1,16 @@
 //! The first page in one answer: who acts, how it goes, what is wrong.
 
-use actors::CastSnapshot;
-use events::Clock as _;
+use actors::{CastSnapshot, PersonaSnapshot};
+use events::{Clock as _, PersonaId, StreamSeq};
 use jiff::{SignedDuration, Timestamp};
-use projections::{CastLine, PAGE_MAX, Page};
-use serde_json::{Value, json};
+use projections::{CastLine, ModuleScores, PAGE_MAX, Page};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{alarms, first, json_of};
+use super::alarms::Alarm;
+use super::{alarms, first};
 use crate::http::App;
+use crate::http::operators::Budgets;
 use crate::http::problem::Problem;
 
 /// Days of the spark lines.
@@ -15,8 +18,74 @@ const DAYS: u32 = 7;
 /// Days a month's budget looks back, at most.
 const MONTH_DAYS: i64 = 31;
 
+/// The first page.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Overview {
+    #[schemars(with = "events::Moment")]
+    now: Timestamp,
+    version: &'static str,
+    /// `production` or `development`.
+    environment: &'static str,
+    log_seq: StreamSeq,
+    lag_events: u64,
+    /// Of the last half minute; null until somebody has looked twice.
+    commits_per_second: Option<f64>,
+    cast: CastSeen,
+    day: DaySeen,
+    scores: ModuleScores,
+    spend: SpendSeen,
+    alarms: Vec<Alarm>,
+    as_of_seq: StreamSeq,
+}
+
+/// Who acts.
+#[derive(Debug, Serialize, JsonSchema)]
+struct CastSeen {
+    paused: bool,
+    /// Ticks that may run at once.
+    concurrency: usize,
+    acting: Vec<PersonaSnapshot>,
+    waiting: Vec<PersonaId>,
+    personas: usize,
+    /// Names of those whose actors stay down.
+    halted: Vec<String>,
+    next_due: Option<NextDue>,
+}
+
+/// Who acts next.
+#[derive(Debug, Serialize, JsonSchema)]
+struct NextDue {
+    name: String,
+    persona_id: PersonaId,
+    #[schemars(with = "events::Moment")]
+    at: Timestamp,
+}
+
+/// Calls of the last day.
+#[derive(Debug, Serialize, JsonSchema)]
+struct DaySeen {
+    calls: u64,
+    errors: u64,
+}
+
+/// What models cost.
+#[derive(Debug, Serialize, JsonSchema)]
+struct SpendSeen {
+    today_micro_usd: u64,
+    month_micro_usd: u64,
+    budgets: Budgets,
+}
+
+/// What a person should look at.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Alarms {
+    /// The worst first.
+    items: Vec<Alarm>,
+    as_of_seq: StreamSeq,
+}
+
 /// The answer of `overview`.
-pub(super) async fn show(app: &App) -> Result<Value, Problem> {
+pub(super) async fn show(app: &App) -> Result<Overview, Problem> {
     let now = app.clock.now();
     let seen = Seen::look(app, now).await?;
     let scores = app.tables.module_scores(now, DAYS).await?;
@@ -28,38 +97,41 @@ pub(super) async fn show(app: &App) -> Result<Value, Problem> {
         .fold((0, 0), |(calls, errors), line| {
             (calls + line.calls, errors + line.errors)
         });
-    Ok(json!({
-        "now": now,
-        "version": env!("CARGO_PKG_VERSION"),
-        "environment": if app.settings.production { "production" } else { "development" },
-        "log_seq": seen.log_seq,
-        "lag_events": seen.lag_events,
-        "commits_per_second": commits_per_second,
-        "cast": {
-            "paused": seen.cast.paused,
-            "concurrency": seen.cast.concurrency,
-            "acting": seen.cast.acting,
-            "waiting": seen.cast.waiting,
-            "personas": seen.cast_lines.items.len(),
-            "halted": seen.halted,
-            "next_due": next_due(&seen.cast),
+    Ok(Overview {
+        now,
+        version: env!("CARGO_PKG_VERSION"),
+        environment: app.settings.environment(),
+        log_seq: seen.log_seq,
+        lag_events: seen.lag_events,
+        commits_per_second,
+        cast: CastSeen {
+            next_due: next_due(&seen.cast),
+            paused: seen.cast.paused,
+            concurrency: seen.cast.concurrency,
+            acting: seen.cast.acting,
+            waiting: seen.cast.waiting,
+            personas: seen.cast_lines.items.len(),
+            halted: seen.halted,
         },
-        "day": { "calls": calls, "errors": errors },
-        "scores": scores,
-        "spend": {
-            "today_micro_usd": seen.today_micro_usd,
-            "month_micro_usd": seen.month_micro_usd,
-            "budgets": app.operators.budgets,
+        day: DaySeen { calls, errors },
+        spend: SpendSeen {
+            today_micro_usd: seen.today_micro_usd,
+            month_micro_usd: seen.month_micro_usd,
+            budgets: app.operators.budgets,
         },
-        "alarms": seen.alarms,
-        "as_of_seq": scores.as_of_seq,
-    }))
+        alarms: seen.alarms,
+        as_of_seq: scores.as_of_seq,
+        scores,
+    })
 }
 
 /// The answer of `alarms.list`.
-pub(super) async fn alarms(app: &App) -> Result<Value, Problem> {
+pub(super) async fn alarms(app: &App) -> Result<Alarms, Problem> {
     let seen = Seen::look(app, app.clock.now()).await?;
-    Ok(json!({ "items": json_of(&seen.alarms)?, "as_of_seq": app.projector.seq() }))
+    Ok(Alarms {
+        items: seen.alarms,
+        as_of_seq: app.projector.seq(),
+    })
 }
 
 /// What a look around the house shows.
@@ -67,11 +139,11 @@ struct Seen {
     cast: CastSnapshot,
     cast_lines: Page<CastLine>,
     halted: Vec<String>,
-    log_seq: events::StreamSeq,
+    log_seq: StreamSeq,
     lag_events: u64,
     today_micro_usd: u64,
     month_micro_usd: u64,
-    alarms: Vec<alarms::Alarm>,
+    alarms: Vec<Alarm>,
 }
 
 impl Seen {
@@ -131,14 +203,18 @@ fn month_of(now: Timestamp) -> Timestamp {
     Timestamp::from_second(midnight - back).unwrap_or(now)
 }
 
-fn next_due(cast: &CastSnapshot) -> Option<Value> {
+fn next_due(cast: &CastSnapshot) -> Option<NextDue> {
     let roster = cast.roster.as_ref()?;
     let next = roster
         .personas
         .iter()
         .filter(|line| line.halted.is_none())
         .min_by_key(|line| line.next_due)?;
-    Some(json!({ "name": next.name, "persona_id": next.persona_id, "at": next.next_due }))
+    Some(NextDue {
+        name: next.name.clone(),
+        persona_id: next.persona_id.clone(),
+        at: next.next_due,
+    })
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@ use axum::extract::{Path, State};
 use events::{Clock as _, Commit, CommitId, Event, ExpectedSeq, SpaceErased, SpaceId, StreamSeq, Subject};
 use gateway::{ResealStep, ToolError};
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{done, space_id, space_json, user_id};
+use super::{SpaceSeen, space_id, user_id};
 use crate::http::App;
+use crate::http::answer::{Done, done};
 use crate::http::body::JsonObject;
 use crate::http::caller::Authenticated;
 use crate::http::fields::{Faults, Fields};
@@ -30,12 +32,19 @@ const KNOWN_FOR: SignedDuration = SignedDuration::from_mins(6);
 const STEP_RECORDS: u32 = 200;
 const STEPS_AT_ONCE: u32 = 5;
 
+/// A space with the place that is left in it to who had it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct HandedOver {
+    ok: bool,
+    space: SpaceSeen,
+}
+
 pub(super) async fn hand_over(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
     JsonObject(body): JsonObject,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<HandedOver>, Problem> {
     let mut faults = Faults::default();
     let member = Fields::new(body, &mut faults).text("userId", 1..=200);
     faults.finish()?;
@@ -48,14 +57,17 @@ pub(super) async fn hand_over(
     if let Err(error) = seal_anew(&app, &space, STEPS_AT_ONCE).await {
         tracing::warn!(space.id = %space, error = %error, "a space that was handed over is not sealed anew yet");
     }
-    Ok(Json(json!({ "ok": true, "space": space_json(&place) })))
+    Ok(Json(HandedOver {
+        ok: true,
+        space: place.into(),
+    }))
 }
 
 pub(super) async fn delete(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Done>, Problem> {
     let space = space_id(id)?;
     app.identity.delete_space(&caller.user_id, &space).await?;
     // It is gone for everybody; what is left of its records goes by and by where this breaks off.

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use events::{Clock as _, FieldWrite, RecordId, SpaceId};
 use gateway::{ServerChange, SyncChange};
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::http::App;
+use crate::http::answer::Iso;
 use crate::http::fields::Fields;
-use crate::http::{App, iso};
 
 /// The form of changes this server knows.
 const SCHEMA_VERSION: u64 = 1;
@@ -62,28 +65,57 @@ pub(super) fn schema() -> Value {
 }
 
 /// A change as a client gets it.
-pub(super) fn json_of(change: &ServerChange) -> Value {
-    let mut json = json!({
-        "schemaVersion": SCHEMA_VERSION,
-        "spaceId": change.space,
-        "table": change.table,
-        "id": change.record_id,
-    });
-    if let Some(deleted_at) = change.deleted_at {
-        json["op"] = "delete".into();
-        json["deletedAt"] = iso(deleted_at).into();
-        return json;
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "SyncChange")]
+pub(super) struct Change {
+    schema_version: u64,
+    space_id: SpaceId,
+    table: String,
+    id: RecordId,
+    /// `update`, or `delete` with its time and no fields.
+    op: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Iso>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<BTreeMap<String, Written>>,
+}
+
+/// What was written to a field, and when; older clients read `updatedAt`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "SyncField")]
+struct Written {
+    value: Value,
+    at: Iso,
+    updated_at: Iso,
+}
+
+impl From<&ServerChange> for Change {
+    fn from(change: &ServerChange) -> Self {
+        let is_deleted = change.deleted_at.is_some();
+        let spelled = |(name, write): (&String, &FieldWrite)| (name.clone(), Written::from(write));
+        Self {
+            schema_version: SCHEMA_VERSION,
+            space_id: change.space.clone(),
+            table: change.table.clone(),
+            id: change.record_id.clone(),
+            op: if is_deleted { "delete" } else { "update" },
+            deleted_at: change.deleted_at.map(Iso::from),
+            fields: (!is_deleted).then(|| change.fields.iter().map(spelled).collect()),
+        }
     }
-    let spelled = |(name, write): (&String, &FieldWrite)| {
-        let at = iso(write.at);
-        (
-            name.clone(),
-            json!({ "value": write.value, "at": at, "updatedAt": at }),
-        )
-    };
-    json["op"] = "update".into();
-    json["fields"] = change.fields.iter().map(spelled).collect::<Map<_, _>>().into();
-    json
+}
+
+impl From<&FieldWrite> for Written {
+    fn from(write: &FieldWrite) -> Self {
+        let at = Iso::from(write.at);
+        Self {
+            value: write.value.clone(),
+            updated_at: at.clone(),
+            at,
+        }
+    }
 }
 
 /// Notes a fault when the sender speaks a later form than this server knows.

@@ -27,12 +27,12 @@ fn unwrap(wrapped: &Value) -> [u8; 32] {
     (&*opened).try_into().unwrap()
 }
 
-struct Granted {
-    token: String,
+pub(super) struct Granted {
+    pub(super) token: String,
     user: events::UserId,
     space: String,
-    task: String,
-    grant: Value,
+    pub(super) task: String,
+    pub(super) grant: Value,
 }
 
 async fn call(house: &TestHouse, token: &str, tool: &str, arguments: Value) -> Value {
@@ -60,8 +60,8 @@ async fn call(house: &TestHouse, token: &str, tool: &str, arguments: Value) -> V
 }
 
 /// An account with one task, granted to the runner.
-async fn granted(house: &TestHouse) -> Granted {
-    let (token, user) = house.register("eva@example.org").await;
+pub(super) async fn granted(house: &TestHouse) -> Granted {
+    let (token, user) = house.register("greta@example.org").await;
     let user = events::UserId::try_new(user).unwrap();
     let space = house.app.identity.personal_space(&user).await.unwrap();
     let made = call(house, &token, "todo.create", json!({ "title": "Milch" })).await;

@@ -1,9 +1,13 @@
 //! The caller's vault where another system keeps it: asked there, as the caller, and answered as it answers.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use http::Method;
 use identity::ExternalError;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use secrecy::SecretString;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::http::App;
@@ -21,14 +25,45 @@ const CODES: [&str; 6] = [
 /// Characters of its words that are passed on.
 const DETAIL_CHARS_MAX: usize = 300;
 
+/// An answer of this house, or the other system's in its stead, which is described like this house's own.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Answered<T> {
+    Here(T),
+    There(Value),
+}
+
+impl<T: JsonSchema> JsonSchema for Answered<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// This house's answer.
+pub(super) fn here<T>(answer: T) -> Result<Json<Answered<T>>, Problem> {
+    Ok(Json(Answered::Here(answer)))
+}
+
 /// The other system's answer; `None` where vaults are kept here. After anything but a look keys are asked for anew.
-pub(super) async fn asked(
+pub(super) async fn asked<T>(
     app: &App,
     method: Method,
     path: &str,
     token: &SecretString,
     body: Option<&Value>,
-) -> Option<Result<Json<Value>, Problem>> {
+) -> Option<Result<Json<Answered<T>>, Problem>> {
     let external = app.external.as_ref()?;
     let is_look = method == Method::GET;
     let answered = external
@@ -43,7 +78,7 @@ pub(super) async fn asked(
         app.identity.external_keys_changed();
     }
     Some(match answered {
-        Ok((status, body)) if status.is_success() => Ok(Json(body)),
+        Ok((status, body)) if status.is_success() => Ok(Json(Answered::There(body))),
         Ok((status, body)) => {
             let code = CODES.into_iter().find(|code| body["code"] == *code);
             let said = body["detail"]
