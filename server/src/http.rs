@@ -32,6 +32,7 @@ mod persona_log;
 mod personas;
 mod problem;
 mod queries;
+mod repeats;
 mod replay;
 mod runner;
 mod seal;
@@ -137,13 +138,14 @@ impl HttpSettings {
 pub(crate) fn front(app: App) -> Front {
     metrics::describe();
     queries::describe_metrics();
+    repeats::describe_metrics();
     let hosts = KnownHosts::new(&app.settings.allowed_hosts);
     let ids = app.ids.clone();
     let door = app.gateway.door();
     let (gateway, cors) = (app.gateway.router(door.clone()), app.gateway.cors());
     let rooms = endpoints(app.settings.production)
         .into_iter()
-        .fold(Router::new(), |router, endpoint| endpoint.mount(router))
+        .fold(Router::new(), |router, endpoint| endpoint.mount(router, &app))
         .route_layer(from_fn_with_state(app.clock.clone(), metrics::observe_requests))
         .layer(from_fn(shield::errors_as_problems))
         .layer(cors)

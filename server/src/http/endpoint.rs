@@ -13,7 +13,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 use super::answer::{Answering, Describes};
-use super::{App, shield};
+use super::repeats::Around;
+use super::{App, repeats, shield};
 
 /// Bytes a body may have, where the endpoint does not say otherwise.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -58,6 +59,9 @@ pub(crate) struct Endpoint {
     pub(crate) answers: &'static str,
     /// JSON Schema of a successful answer, where that is JSON.
     pub(crate) gives: fn(&mut SchemaGenerator) -> Option<Schema>,
+
+    /// Whether it takes an `Idempotency-Key`.
+    pub(crate) is_once_per_key: bool,
 
     handler: MethodRouter<App>,
     body_bytes_max: usize,
@@ -114,6 +118,7 @@ impl Endpoint {
             refusals: &[],
             answers: "application/json",
             gives: <H::Answer as Describes>::schema,
+            is_once_per_key: false,
             handler: on(filter, handler),
             body_bytes_max: BODY_BYTES_MAX,
             time_limit: TIME_LIMIT,
@@ -187,6 +192,16 @@ impl Endpoint {
         Self { gives, ..self }
     }
 
+    /// The same, done once for all requests of an account that carry the same `Idempotency-Key`. Not for what answers
+    /// with a secret: answers are kept.
+    #[must_use]
+    pub(crate) fn once_per_key(self) -> Self {
+        Self {
+            is_once_per_key: true,
+            ..self
+        }
+    }
+
     /// The same with another limit on its body.
     #[must_use]
     pub(crate) fn body_bytes_max(self, body_bytes_max: usize) -> Self {
@@ -202,12 +217,20 @@ impl Endpoint {
         Self { time_limit, ..self }
     }
 
-    /// Adds it to `router`, at each of its addresses, with its limits around it.
-    pub(crate) fn mount(self, router: Router<App>) -> Router<App> {
-        let handler = self
+    /// Adds it to the `router` of `app`, at each of its addresses, with its limits around it.
+    pub(crate) fn mount(self, router: Router<App>, app: &App) -> Router<App> {
+        let mut handler = self
             .handler
             .layer(DefaultBodyLimit::max(self.body_bytes_max))
             .layer(from_fn_with_state(self.time_limit, shield::in_time));
+        if self.is_once_per_key {
+            let around = Around {
+                app: app.clone(),
+                access: self.access,
+                body_bytes_max: self.body_bytes_max,
+            };
+            handler = handler.layer(from_fn_with_state(around, repeats::once));
+        }
         self.paths
             .iter()
             .fold(router, |router, path| router.route(path, handler.clone()))

@@ -36,6 +36,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             ],
             actions::report,
         )
+        .once_per_key()
         .about(
             Access::ServiceKey,
             "Reports what a persona did in ticks run elsewhere",
@@ -50,6 +51,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             ],
             feedback::report,
         )
+        .once_per_key()
         .about(
             Access::ServiceKey,
             "Reports how a persona rated what it used elsewhere",

@@ -46,6 +46,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     });
     vec![
         Endpoint::post(ALL, grant)
+            .once_per_key()
             .about(
                 Access::Token,
                 "Hands a runner a data key for some records until a date",

@@ -41,7 +41,11 @@ pub(crate) fn document(endpoints: &[Endpoint], public_url: &str) -> Value {
         for (index, path) in endpoint.paths.iter().enumerate() {
             let operations = paths.entry((*path).to_owned()).or_insert_with(|| json!({}));
             let mut operation = operation(endpoint, &mut generator);
-            let parameters: Vec<Value> = parameters(path).into_iter().chain(queries(endpoint)).collect();
+            let parameters: Vec<Value> = parameters(path)
+                .into_iter()
+                .chain(queries(endpoint))
+                .chain(key(endpoint))
+                .collect();
             if !parameters.is_empty() {
                 operation["parameters"] = parameters.into();
             }
@@ -159,7 +163,12 @@ fn refusals(endpoint: &Endpoint) -> Vec<u16> {
     } else {
         &[]
     };
-    let mut all: Vec<u16> = [endpoint.refusals, by_access, by_body].concat();
+    let by_key: &[u16] = if endpoint.is_once_per_key {
+        &[400, 409, 413, 422, 429]
+    } else {
+        &[]
+    };
+    let mut all: Vec<u16> = [endpoint.refusals, by_access, by_body, by_key].concat();
     all.sort_unstable();
     all.dedup();
     all
@@ -175,6 +184,18 @@ fn parameters(path: &str) -> Vec<Value> {
 fn queries(endpoint: &Endpoint) -> Vec<Value> {
     let query = |name: &&str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
     endpoint.query.iter().map(query).collect()
+}
+
+fn key(endpoint: &Endpoint) -> Option<Value> {
+    endpoint.is_once_per_key.then(|| {
+        json!({
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "Names the request: sent again with the same key and body within a day, it is answered the \
+                            same and not done again. With another body it is refused (422, IDEMPOTENCY_KEY_REUSED).",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$" },
+        })
+    })
 }
 
 /// The gateway's own addresses.

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::repeats::KeptAnswers;
 use super::replay::Replay;
 use crate::config::Setting;
 use audit::Audit;
@@ -48,11 +49,13 @@ pub(crate) struct Operators {
     pub(crate) replay: Arc<Replay>,
     /// How fast the log grows.
     pub(crate) pace: Arc<Pace>,
+    /// Answers of requests that may be sent again.
+    pub(crate) kept: Arc<KeptAnswers>,
     /// Places for viewers of the feed.
     pub(crate) viewers: Arc<Semaphore>,
     /// Told when the house closes: feeds end, and a rebuild stops where it can go on later.
     pub(crate) stop: CancellationToken,
-    /// The rebuilds.
+    /// The rebuilds, and what was begun with an idempotency key.
     pub(crate) tasks: TaskTracker,
     /// Every setting with its source, secrets masked.
     pub(crate) settings: Arc<Vec<Setting>>,
@@ -67,6 +70,7 @@ impl Operators {
             audit: Arc::default(),
             replay: Arc::default(),
             pace: Arc::default(),
+            kept: Arc::default(),
             viewers: Arc::new(Semaphore::new(VIEWERS_MAX)),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -39,6 +39,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     const ONE: &[&str] = &["/api/v1/admin/personas/{id}", "/api/v1/personas/admin/{id}"];
     vec![
         Endpoint::post(ALL, enrol::create_or_update)
+            .once_per_key()
             .about(
                 Access::Admin,
                 "Creates the persona with that email, or updates it",

@@ -27,6 +27,7 @@ const PATHS: &[&str] = &["/api/v1/replay"];
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::post(PATHS, start)
+            .once_per_key()
             .about(
                 Access::Admin,
                 "Begins to fold the log again beside the tables that are read, and swaps at the end",
@@ -38,6 +39,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             "Stops the rebuild; the next one goes on where it stopped",
         ),
         Endpoint::post(&["/api/v1/parked/retry"], retry_parked)
+            .once_per_key()
             .about(Access::Admin, "Folds again what could not be folded")
             .refuses(&[503]),
     ]

@@ -28,6 +28,7 @@ pub(crate) const TICK_TIME_LIMIT: Duration = Duration::from_hours(3);
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::post(&["/api/v1/admin/runner/tick"], tick)
+            .once_per_key()
             .about(
                 Access::Admin,
                 "Lets personas act now and answers when all are done",
@@ -36,9 +37,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .refuses(&[404, 503])
             .time_limit(TICK_TIME_LIMIT),
         Endpoint::post(&["/api/v1/admin/runner/pause"], pause)
+            .once_per_key()
             .about(Access::Admin, "Holds scheduled ticks back")
             .refuses(&[409]),
         Endpoint::post(&["/api/v1/admin/runner/resume"], resume)
+            .once_per_key()
             .about(Access::Admin, "Lets scheduled ticks go on")
             .refuses(&[409]),
         Endpoint::get(&["/api/v1/admin/runner"], observe)

@@ -44,6 +44,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     });
     vec![
         Endpoint::post(&["/api/v1/admin/seal/migrate"], migrate)
+            .once_per_key()
             .about(
                 Access::Admin,
                 "Seals encrypted fields anew in the form and with the key of today, a page of records at a time",

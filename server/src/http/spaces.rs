@@ -59,6 +59,7 @@ fn of_spaces() -> Vec<Endpoint> {
         Endpoint::get(&["/api/v1/spaces"], list)
             .about(Access::Token, "The caller's spaces, the personal one first"),
         Endpoint::post(&["/api/v1/spaces"], create)
+            .once_per_key()
             .about(Access::Token, "Makes a space that the caller owns")
             .takes(new_space_schema())
             .succeeds_with(StatusCode::CREATED)
@@ -68,9 +69,11 @@ fn of_spaces() -> Vec<Endpoint> {
             .about(Access::Token, "A space of the caller's with its members")
             .refuses(&[404]),
         Endpoint::post(&["/api/v1/spaces/{id}/leave"], leave)
+            .once_per_key()
             .about(Access::Token, "Leaves a space; its owner hands it over first")
             .refuses(&[404, 409]),
         Endpoint::post(&["/api/v1/spaces/{id}/hand-over"], ends::hand_over)
+            .once_per_key()
             .about(
                 Access::Token,
                 "Makes a member the owner of a space, whose key seals it from then on; for the owner",
@@ -92,6 +95,7 @@ fn of_spaces() -> Vec<Endpoint> {
             )
             .refuses(&[403, 404]),
         Endpoint::post(INVITATIONS, invite)
+            .once_per_key()
             .about(Access::Token, "Invites whoever has an email into a space")
             .takes(invitation_schema())
             .succeeds_with(StatusCode::CREATED)
@@ -101,6 +105,7 @@ fn of_spaces() -> Vec<Endpoint> {
             .about(Access::Token, "Takes an invitation back")
             .refuses(&[403, 404]),
         Endpoint::post(MEMBER, set_role)
+            .once_per_key()
             .about(Access::Token, "Gives a member another role, for the owner")
             .takes(role_schema())
             .refuses(&[403, 404, 409])
@@ -116,9 +121,11 @@ fn of_the_invited() -> Vec<Endpoint> {
         Endpoint::get(&["/api/v1/me/invitations"], to_me)
             .about(Access::Token, "What the caller is invited to"),
         Endpoint::post(&["/api/v1/me/invitations/{id}/accept"], accept)
+            .once_per_key()
             .about(Access::Token, "Joins the space of an invitation")
             .refuses(&[404, 409]),
         Endpoint::post(&["/api/v1/me/invitations/{id}/decline"], decline)
+            .once_per_key()
             .about(Access::Token, "Declines an invitation")
             .refuses(&[404]),
     ]

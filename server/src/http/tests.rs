@@ -16,6 +16,7 @@ mod mutable_log;
 mod old_clients;
 mod personas;
 mod refusals;
+mod repeats;
 mod sample;
 mod spaces;
 mod sync;

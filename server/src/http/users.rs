@@ -36,6 +36,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .time_limit(ERASED_WITHIN)
             .refuses(&[404, 409, 503]),
         Endpoint::post(&["/api/v1/admin/users/{id}/revoke"], revoke)
+            .once_per_key()
             .about(Access::Admin, "Takes back every token of an account")
             .refuses(&[404]),
         Endpoint::get(&["/api/v1/admin/audit"], acts)
@@ -45,6 +46,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             )
             .reads(&["user", "before", "limit"]),
         Endpoint::post(&["/api/v1/internal/users/{id}/persona-stamp"], stamp)
+            .once_per_key()
             .about(Access::ServiceKey, "Marks an account as a persona's")
             .refuses(&[404, 409]),
     ]
