@@ -58,6 +58,70 @@ async fn every_metric_of_a_fresh_server_is_described() {
     );
 }
 
+/// The names of our metrics in `text`, without what a histogram adds to its name.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let is_of_a_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let words = text.split(|c| !is_of_a_name(c));
+    let ours = words.filter(|word| {
+        let room = word.split('_').next().unwrap();
+        word.contains('_') && ["dramatis", "gateway", "cast", "projection", "nats"].contains(&room)
+    });
+    let plain = |word: &str| {
+        let suffixes = ["_bucket", "_sum", "_count"];
+        let suffix = suffixes.iter().find_map(|suffix| word.strip_suffix(suffix));
+        suffix.unwrap_or(word).to_owned()
+    };
+    ours.map(plain).collect()
+}
+
+/// An expression over a metric that is not there is not an error: it is a panel without data, and an alarm that never
+/// comes. What is labelled by what is used is there once it was used.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_that_boards_and_rules_ask_for_is_there_after_one_tick() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/clients/mounted_shop.py");
+    let settings = format!("[mounts.shop]\ncommand = [\"python3\", {mount:?}]\n");
+    fs::write(dir.path().join("dramatis.toml"), settings).unwrap();
+    let up = Up::start(&dir.path().join("data"));
+    up.json(&["seed"]);
+    let (ticked, code) = up.json(&["tick", "--persona", "persona.anna@mana.test"]);
+    assert_eq!(code, 0, "{ticked}");
+    let stranger = reqwest::Client::new()
+        .post(format!("{}/mcp", up.api))
+        .bearer_auth("x.y.z");
+    assert_eq!(stranger.send().await.unwrap().status(), 401);
+    let scraped = reqwest::get(format!("{}/metrics", up.api))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let there: BTreeSet<String> = scraped
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next().map(str::to_owned))
+        .collect();
+    let rules = read("deploy/prometheus/rules.yml").unwrap();
+    let rules = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("expr: "));
+    let mut asked: BTreeSet<String> = rules.flat_map(metrics_in).collect();
+    let boards = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/grafana/dashboards");
+    for board in fs::read_dir(boards).unwrap() {
+        let board: serde_json::Value =
+            serde_json::from_slice(&fs::read(board.unwrap().path()).unwrap()).unwrap();
+        let targets = board["panels"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|panel| panel["targets"].as_array().unwrap());
+        asked.extend(targets.flat_map(|target| metrics_in(target["expr"].as_str().unwrap())));
+    }
+    assert!(asked.len() > 20, "{asked:?}");
+    let missing: Vec<_> = asked.difference(&there).collect();
+    assert_eq!(missing, Vec::<&String>::new(), "asked for and not on /metrics");
+    assert_eq!(up.stop(), Some(0));
+}
+
 /// How many tests a table of invariants names, and those that are not there: a file, then one or more of its tests.
 fn named_tests(page: &str) -> (usize, Vec<String>) {
     let rows = page.lines().skip_while(|line| *line != "## Invariants").skip(1);

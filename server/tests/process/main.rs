@@ -15,6 +15,7 @@ mod common;
 mod documented;
 mod elsewhere;
 mod erased;
+mod guides;
 mod killed;
 mod killed_model;
 mod mounts;
