@@ -99,7 +99,7 @@ async fn key(
     if let Some(answer) = elsewhere::asked(&app, Method::GET, "key", &token, None).await {
         return answer;
     }
-    here(app.identity.vault_access(&caller.user_id).await?.into())
+    Ok(here(app.identity.vault_access(&caller.user_id).await?.into()))
 }
 
 async fn init(
@@ -110,7 +110,7 @@ async fn init(
     if let Some(answer) = elsewhere::asked(&app, Method::POST, "init", &token, None).await {
         return answer;
     }
-    here(app.identity.vault_init(&caller.user_id).await?.into())
+    Ok(here(app.identity.vault_init(&caller.user_id).await?.into()))
 }
 
 async fn rotate(
@@ -121,7 +121,7 @@ async fn rotate(
     if let Some(answer) = elsewhere::asked(&app, Method::POST, "rotate", &token, None).await {
         return answer;
     }
-    here(app.identity.vault_rotate(&caller.user_id).await?.into())
+    Ok(here(app.identity.vault_rotate(&caller.user_id).await?.into()))
 }
 
 async fn status(
@@ -133,14 +133,14 @@ async fn status(
         return answer;
     }
     let status = app.identity.vault_status(&caller.user_id).await?;
-    here(status.map_or_else(VaultSeen::default, |status| VaultSeen {
+    Ok(here(status.map_or_else(VaultSeen::default, |status| VaultSeen {
         vault_exists: true,
         has_recovery_wrap: status.has_recovery_wrap,
         zero_knowledge: status.is_zero_knowledge,
         format_version: Some(status.format_version),
         kek_id: Some(status.kek_id),
         created_at: Some(status.created_at.into()),
-    }))
+    })))
 }
 
 async fn set_wrap(
@@ -161,10 +161,10 @@ async fn set_wrap(
     };
     faults.finish()?;
     app.identity.set_recovery_wrap(&caller.user_id, &wrap).await?;
-    here(WrapKept {
+    Ok(here(WrapKept {
         ok: true,
         has_recovery_wrap: true,
-    })
+    }))
 }
 
 async fn remove_wrap(
@@ -176,10 +176,10 @@ async fn remove_wrap(
         return answer;
     }
     app.identity.remove_recovery_wrap(&caller.user_id).await?;
-    here(WrapKept {
+    Ok(here(WrapKept {
         ok: true,
         has_recovery_wrap: false,
-    })
+    }))
 }
 
 async fn zero_knowledge_switch(
@@ -206,10 +206,10 @@ async fn zero_knowledge_switch(
         let key = given_key(body)?;
         app.identity.zero_knowledge_off(&caller.user_id, key).await?;
     }
-    here(ZeroKnowledge {
+    Ok(here(ZeroKnowledge {
         ok: true,
         zero_knowledge: enable,
-    })
+    }))
 }
 
 /// The 32 bytes of a master key out of a body. They are in no error.
