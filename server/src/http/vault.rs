@@ -86,7 +86,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             "Destroys the server's copy of the master key, or takes one again",
         )
         .takes(zero_knowledge)
-        .refuses(&[404])
+        .refuses(&[404, 409])
         .body_bytes_max(BODY_BYTES_MAX),
     ]
 }

@@ -191,6 +191,9 @@ async fn spaces(eva: &Caller<'_>, ida: &Caller<'_>, ida_id: &str) {
     let accepted = id_of(&invite().await["invitation"]);
     ida.act(&format!("/api/v1/me/invitations/{accepted}/accept"))
         .await;
+    for owner in [eva, ida] {
+        owner.act(&format!("{VAULT}/init")).await;
+    }
     eva.post(&format!("{space}/hand-over"), json!({ "userId": ida_id }))
         .await;
     ida.delete(&space).await;
