@@ -202,14 +202,15 @@ fn key(endpoint: &Endpoint) -> Option<Value> {
 fn of_the_gateway() -> Map<String, Value> {
     let json_rpc = json!({ "type": "object", "required": ["jsonrpc"], "properties": { "jsonrpc": { "const": "2.0" } }, "additionalProperties": true });
     let message = json!({ "schema": json_rpc });
-    let mcp = |summary: &str, success: &Value| {
+    let mcp = |summary: &str, status: &str, success: &Value| {
         let mut operation = json!({
             "summary": summary,
             "description": "MCP Streamable HTTP, revisions 2025-11-25 and 2026-07-28: `initialize` or \
                             `server/discover`, then `tools/list` and `tools/call`.",
             "security": [{ "token": [] }],
-            "responses": { "200": success, "default": problem() },
+            "responses": { "default": problem() },
         });
+        operation["responses"][status] = success.clone();
         for status in [
             "400", "401", "403", "404", "405", "406", "413", "415", "429", "503",
         ] {
@@ -221,7 +222,7 @@ fn of_the_gateway() -> Map<String, Value> {
     let answered = json!({ "description": "The answer, at once or at the end of a stream", "content": {
         "application/json": message, "text/event-stream": {},
     } });
-    let mut post = mcp("Sends an MCP message", &answered);
+    let mut post = mcp("Sends an MCP message", "200", &answered);
     post["requestBody"] = json!({ "content": { "application/json": message } });
     post["responses"]["202"] = json!({ "description": "A notification was taken" });
     let metadata = json!({
@@ -244,8 +245,8 @@ fn of_the_gateway() -> Map<String, Value> {
     let paths = json!({
         "/mcp": {
             "post": post,
-            "get": mcp("Listens for what the server says by itself", &said),
-            "delete": mcp("Ends the session", &json!({ "description": "Done" })),
+            "get": mcp("Listens for what the server says by itself", "200", &said),
+            "delete": mcp("Ends the session", "204", &json!({ "description": "Done" })),
         },
         "/.well-known/oauth-protected-resource": metadata,
         "/.well-known/oauth-protected-resource/mcp": metadata,
