@@ -20,6 +20,7 @@ mod headers;
 mod heads;
 mod import;
 mod read;
+mod set_up;
 mod telemetry;
 mod ticks;
 
@@ -88,11 +89,12 @@ pub struct JetStreamLog {
 }
 
 impl JetStreamLog {
-    /// Checks the server, and makes the stream or brings its settings up to date.
+    /// Checks the server, and makes the stream or brings its settings up to date. A cluster that is not whole yet is
+    /// waited for.
     ///
     /// # Errors
     /// [`LogError::Unfit`] for a server below the floor, without JetStream, or that may lose what it acknowledged;
-    /// [`LogError::Unavailable`] when it does not answer.
+    /// [`LogError::Unavailable`] when it does not answer in time.
     pub async fn open(client: async_nats::Client, settings: JetStreamSettings) -> Result<Self, LogError> {
         fitness::check_version(&client)?;
         fitness::check_durability(&client, &settings.durability)?;
@@ -114,7 +116,7 @@ impl JetStreamLog {
     /// The work queue on the same server. A tick that was taken and not kept for `kept_for` is handed to another runner.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`].
+    /// As [`JetStreamTicks::open`].
     pub async fn ticks(&self, kept_for: Duration) -> Result<JetStreamTicks, LogError> {
         JetStreamTicks::open(self.client.clone(), &self.settings, kept_for).await
     }

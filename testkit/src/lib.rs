@@ -7,6 +7,7 @@
 
 mod fake_collector;
 mod fake_model;
+mod nats_cluster;
 mod postgres;
 mod stream_files;
 mod tampering;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use fake_collector::FakeCollector;
 pub use fake_model::{FakeApi, FakeModel, Reply};
+pub use nats_cluster::NatsCluster;
 pub use postgres::Postgres;
 pub use stream_files::{StoredRecord, StreamFiles};
 pub use tampering::{Tampered, Tampering};

@@ -5,6 +5,7 @@ use async_nats::jetstream::stream::StorageType;
 use async_nats::jetstream::{self};
 use async_trait::async_trait;
 
+use super::set_up::{refused, until_set_up};
 use super::{JetStreamSettings, unavailable};
 use crate::documents::{Document, Documents};
 use crate::log::LogError;
@@ -25,20 +26,21 @@ impl JetStreamDocuments {
     /// Makes the bucket, or finds it.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`].
+    /// [`LogError::Unavailable`] when no server answers in time, [`LogError::Unfit`] when one refuses for good.
     pub async fn open(client: async_nats::Client, settings: &JetStreamSettings) -> Result<Self, LogError> {
         let context = jetstream::ContextBuilder::new()
             .timeout(settings.timeout)
             .build(client.clone());
-        let store = match context.get_key_value(DOCUMENTS_BUCKET).await {
-            Ok(store) => store,
-            Err(_) => make(&context, settings.replicas).await?,
-        };
+        let what = format!("bucket {DOCUMENTS_BUCKET}");
+        let store = until_set_up(&what, || find_or_make(&context, &what, settings.replicas)).await?;
         Ok(Self { client, store })
     }
 }
 
-async fn make(context: &jetstream::Context, replicas: usize) -> Result<Store, LogError> {
+async fn find_or_make(context: &jetstream::Context, what: &str, replicas: usize) -> Result<Store, LogError> {
+    if let Ok(store) = context.get_key_value(DOCUMENTS_BUCKET).await {
+        return Ok(store);
+    }
     let wanted = kv::Config {
         bucket: DOCUMENTS_BUCKET.to_owned(),
         description: "what houses on this server share beside the log".to_owned(),
@@ -52,7 +54,7 @@ async fn make(context: &jetstream::Context, replicas: usize) -> Result<Store, Lo
         // Another house may have made it in between, and said otherwise how many copies there are.
         Err(error) => match context.get_key_value(DOCUMENTS_BUCKET).await {
             Ok(store) => Ok(store),
-            Err(_) => Err(unavailable(&error)),
+            Err(_) => Err(refused(what, &error)),
         },
     }
 }

@@ -1,11 +1,13 @@
 //! Whether a server may be trusted with the log: its version, when it writes to disk, and how the stream is kept.
 
 use async_nats::jetstream;
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::stream::{self, Compression, DiscardPolicy, RetentionPolicy, StorageType};
 use serde::Deserialize;
 use std::time::Duration;
 
+use super::set_up::{refused, until_set_up};
 use super::{JetStreamSettings, STREAM_NAME, unavailable};
 use crate::log::LogError;
 use crate::subject::STREAM_SUBJECTS;
@@ -169,27 +171,54 @@ pub(super) async fn open_stream(
     context: &jetstream::Context,
     settings: &JetStreamSettings,
 ) -> Result<stream::Stream<()>, LogError> {
+    let what = format!("stream {STREAM_NAME}");
     let config = stream_config(settings);
-    match context.get_stream(STREAM_NAME).await {
-        Ok(stream) => {
-            refuse_drift(stream.cached_info())?;
-            context
-                .update_stream(&config)
-                .await
-                .map_err(|error| LogError::Unfit(mend_stream(&error)))?;
-        }
-        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(_)) => {
-            context
-                .create_stream(config)
-                .await
-                .map_err(|error| LogError::Unfit(mend_stream(&error)))?;
-        }
-        Err(error) => return Err(unavailable(&error)),
-    }
+    until_set_up(&what, || set_up_stream(context, &what, &config)).await?;
     context
         .get_stream_no_info(STREAM_NAME)
         .await
         .map_err(|error| unavailable(&error))
+}
+
+/// A stream that is as it should be is left alone: in a cluster a change is decided by all, and every process of the
+/// house comes by here when it starts.
+async fn set_up_stream(
+    context: &jetstream::Context,
+    what: &str,
+    config: &stream::Config,
+) -> Result<(), LogError> {
+    let set_up = match context.get_stream(STREAM_NAME).await {
+        Ok(stream) => {
+            refuse_drift(stream.cached_info())?;
+            if is_as_wanted(&stream.cached_info().config, config) {
+                return Ok(());
+            }
+            context.update_stream(config).await.map(drop)
+        }
+        Err(error) if is_missing(&error) => context.create_stream(config).await.map(drop),
+        Err(error) => return Err(refused(what, &error)),
+    };
+    set_up.map_err(|error| refused(what, &error))
+}
+
+fn is_missing(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Whether an update would change nothing, apart from how a server writes what is not limited and what it notes for itself.
+fn is_as_wanted(there: &stream::Config, wanted: &stream::Config) -> bool {
+    let mut there = there.clone();
+    for limit in [
+        &mut there.max_bytes,
+        &mut there.max_messages,
+        &mut there.max_messages_per_subject,
+    ] {
+        *limit = (*limit).max(0);
+    }
+    there.max_consumers = there.max_consumers.max(0);
+    there.max_message_size = there.max_message_size.max(0);
+    there.metadata.retain(|name, _| !name.starts_with("_nats."));
+    there == *wanted
 }
 
 fn stream_config(settings: &JetStreamSettings) -> stream::Config {
@@ -236,12 +265,6 @@ fn refuse_drift(info: &stream::Info) -> Result<(), LogError> {
     Err(LogError::Unfit(format!(
         "stream {STREAM_NAME} {fault}; back it up, delete it and start again, or point `--nats` at another server"
     )))
-}
-
-fn mend_stream(error: &dyn std::error::Error) -> String {
-    format!(
-        "stream {STREAM_NAME} cannot be set up: {error}; is JetStream on and may this user manage streams?"
-    )
 }
 
 #[cfg(test)]

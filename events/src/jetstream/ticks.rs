@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::future::join_all;
 
+use super::set_up::{refused, until_set_up};
 use super::{JetStreamSettings, unavailable};
 use crate::log::LogError;
 use crate::subject::tick_subject;
@@ -43,7 +44,8 @@ impl JetStreamTicks {
     /// another runner; all runners say the same.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`], also for a stream of that name with other settings.
+    /// [`LogError::Unavailable`] when no server answers in time, [`LogError::Unfit`] when one refuses for good, such as
+    /// for a stream of that name with other subjects.
     pub async fn open(
         client: async_nats::Client,
         settings: &JetStreamSettings,
@@ -66,10 +68,6 @@ impl JetStreamTicks {
             num_replicas: settings.replicas,
             ..stream::Config::default()
         };
-        let stream = context
-            .get_or_create_stream(wanted)
-            .await
-            .map_err(|error| unavailable(&error))?;
         let shared = PullConfig {
             durable_name: Some(CONSUMER_NAME.to_owned()),
             ack_policy: AckPolicy::Explicit,
@@ -77,10 +75,18 @@ impl JetStreamTicks {
             max_ack_pending: -1,
             ..PullConfig::default()
         };
-        let consumer = stream
-            .get_or_create_consumer(CONSUMER_NAME, shared)
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let what = format!("stream {TICKS_STREAM_NAME}");
+        let consumer = until_set_up(&what, async || {
+            let stream = context
+                .get_or_create_stream(wanted.clone())
+                .await
+                .map_err(|error| refused(&what, &error))?;
+            stream
+                .get_or_create_consumer(CONSUMER_NAME, shared.clone())
+                .await
+                .map_err(|error| refused(&what, &error))
+        })
+        .await?;
         Ok(Self {
             context,
             consumer,

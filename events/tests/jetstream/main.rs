@@ -8,6 +8,7 @@
 )]
 
 mod append;
+mod cluster;
 mod damaged;
 mod documents;
 mod erase;
