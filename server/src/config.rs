@@ -142,7 +142,8 @@ pub(crate) struct Config {
     /// Where the tables are kept: a `postgres://` address, or SQLite in the data folder.
     #[serde(serialize_with = "without_password")]
     pub(crate) database: Option<SecretString>,
-    /// Monitoring address of that server, such as `http://127.0.0.1:8222`, which says when it writes to disk.
+    /// Monitoring address of that server, such as `http://127.0.0.1:8222`, which says when it writes to disk; of a cluster
+    /// several, with commas between them.
     pub(crate) nats_monitor: Option<String>,
     /// Takes that server unasked, though it may lose what it acknowledged when its machine goes down.
     pub(crate) unsafe_nats_durability_unchecked: bool,

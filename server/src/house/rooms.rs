@@ -135,31 +135,36 @@ async fn durability(config: &Config) -> Result<Durability, CommandError> {
     if config.unsafe_nats_durability_unchecked {
         return Ok(Durability::UnsafeUnchecked);
     }
-    let Some(monitor) = &config.nats_monitor else {
+    let Some(monitors) = &config.nats_monitor else {
         return Ok(Durability::Unknown);
     };
-    let unreadable = |error: reqwest::Error| {
-        CommandError::Unavailable(format!(
-            "nats_monitor {monitor} does not answer: {}",
-            error.without_url()
-        ))
-    };
-    let page = format!("{}/varz", monitor.trim_end_matches('/'));
-    let client = reqwest::Client::builder()
-        .timeout(MONITOR_WITHIN)
-        .build()
-        .map_err(unreadable)?;
-    let text = client
-        .get(page)
-        .send()
-        .await
-        .map_err(unreadable)?
-        .text()
-        .await
-        .map_err(unreadable)?;
-    let report =
-        ServerReport::from_varz(&text).map_err(|error| CommandError::Unavailable(error.to_string()))?;
+    let report = ServerReport::from_varz(&monitoring_page(monitors).await?);
+    let report = report.map_err(|error| CommandError::Unavailable(error.to_string()))?;
     Ok(Durability::Reported(report))
+}
+
+/// The first of the monitoring pages that answers: servers of a cluster are set up alike, and one of them may be away.
+async fn monitoring_page(monitors: &str) -> Result<String, CommandError> {
+    let client = reqwest::Client::builder().timeout(MONITOR_WITHIN).build();
+    let client = client.map_err(failed)?;
+    let mut unreadable = Vec::new();
+    for monitor in monitors.split(',').map(str::trim) {
+        let asked = client
+            .get(format!("{}/varz", monitor.trim_end_matches('/')))
+            .send();
+        let page = match asked.await {
+            Ok(answer) => answer.text().await,
+            Err(error) => Err(error),
+        };
+        match page {
+            Ok(page) => return Ok(page),
+            Err(error) => unreadable.push(format!(
+                "nats_monitor {monitor} does not answer: {}",
+                error.without_url()
+            )),
+        }
+    }
+    Err(CommandError::Unavailable(unreadable.join("; ")))
 }
 
 /// Opens the tables where the settings say they are.

@@ -212,6 +212,14 @@ fn a_nats_server_that_may_lose_what_it_acknowledged_is_refused_unless_somebody_v
         &["nats_monitor", "unsafe_nats_durability_unchecked"],
     );
     assert_refused(&refused(monitored(&lax)), 5, &["every 120 s", "sync_interval"]);
+    // Of several pages the first that answers is believed, and when none does each is named.
+    let away = [(); 2].map(|()| format!("http://127.0.0.1:{}", testkit::free_port()));
+    let watched_at = |pages: &[&str]| {
+        let pages = ("DRAMATIS_NATS_MONITOR".to_owned(), pages.join(", "));
+        [up_on(&sound), vec![pages]].concat()
+    };
+    let nobody = watched_at(&[&away[0], &away[1]]);
+    assert_refused(&refused(nobody), 5, &[&away[0], &away[1], "does not answer"]);
     let vouched = [
         up_on(&lax),
         vec![(
@@ -220,7 +228,7 @@ fn a_nats_server_that_may_lose_what_it_acknowledged_is_refused_unless_somebody_v
         )],
     ]
     .concat();
-    for settings in [monitored(&sound), vouched] {
+    for settings in [watched_at(&[&away[0], &sound.monitor_url()]), vouched] {
         let settings: Vec<(&str, &str)> = settings
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
