@@ -2,13 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::ensure;
+use serde_json::Value;
 
 /// Servers of the cluster.
 pub(super) const SERVERS: usize = 3;
 /// What the program and the servers prove themselves with; loopback only, for as long as the trial lasts.
 const PASSWORD: &str = "trial";
+/// How long they may take to become one cluster, on a machine that has other things to do.
+const WHOLE_WITHIN: Duration = Duration::from_mins(2);
+/// How long a monitoring page may take.
+const PAGE_WITHIN: Duration = Duration::from_secs(2);
 
 /// One server of the cluster.
 #[derive(Debug, Clone)]
@@ -69,6 +75,41 @@ pub(super) fn configure(template: &Path, dir: &Path) -> anyhow::Result<Vec<Serve
     Ok(servers)
 }
 
+/// Waits until the servers have a leader that hears the others. A server calls itself healthy before.
+///
+/// # Errors
+/// When that does not come to be.
+pub(super) async fn wait_until_whole(servers: &[Server]) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder().timeout(PAGE_WITHIN).build()?;
+    let is_whole = testkit::wait_until_async(WHOLE_WITHIN, async || {
+        for server in servers {
+            if let Ok(page) = jetstream_page(&client, server).await
+                && says_whole(&page)
+            {
+                return true;
+            }
+        }
+        false
+    })
+    .await;
+    ensure!(is_whole, "the nats-servers do not become one cluster");
+    Ok(())
+}
+
+async fn jetstream_page(client: &reqwest::Client, server: &Server) -> reqwest::Result<Value> {
+    let page = client.get(format!("{}/jsz", server.monitor)).send().await?;
+    page.json().await
+}
+
+/// Only the leader knows of all others whether they follow.
+fn says_whole(page: &Value) -> bool {
+    let others = page["meta_cluster"]["replicas"].as_array();
+    others.is_some_and(|others| {
+        let follows = |other: &Value| other["current"] == true && other["offline"] != true;
+        others.len() + 1 == SERVERS && others.iter().all(follows)
+    })
+}
+
 /// `text` with each of the places replaced that must be in it.
 fn filled(text: &str, places: [(&str, String); 4]) -> anyhow::Result<String> {
     let mut text = text.to_owned();
@@ -85,6 +126,19 @@ fn filled(text: &str, places: [(&str, String); 4]) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_is_whole_when_its_leader_hears_both_others() {
+        let page =
+            |others: Value| serde_json::json!({"meta_cluster": {"leader": "dramatis-1", "replicas": others}});
+        let other = |current: bool| serde_json::json!({"name": "dramatis-2", "current": current});
+        assert!(says_whole(&page(serde_json::json!([other(true), other(true)]))));
+        assert!(!says_whole(&page(serde_json::json!([other(true), other(false)]))));
+        assert!(!says_whole(&page(serde_json::json!([other(true)]))));
+        let offline = serde_json::json!({"current": true, "offline": true});
+        assert!(!says_whole(&page(serde_json::json!([other(true), offline]))));
+        assert!(!says_whole(&serde_json::json!({})));
+    }
 
     #[test]
     fn the_configuration_that_operators_are_given_says_all_that_is_replaced() {

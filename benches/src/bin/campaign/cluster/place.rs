@@ -48,10 +48,10 @@ impl Place {
         let [for_people, for_personas] = [testkit::free_port(), testkit::free_port()];
         let gateways: Vec<u16> = (0..GATEWAYS).map(|_| testkit::free_port()).collect();
         let nats: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
-        let monitor = servers.first().context("a server")?.monitor.clone();
+        let monitors: Vec<&str> = servers.iter().map(|server| server.monitor.as_str()).collect();
         let settings: Vec<(String, String)> = [
             ("DRAMATIS_NATS", nats.join(",")),
-            ("DRAMATIS_NATS_MONITOR", monitor),
+            ("DRAMATIS_NATS_MONITOR", monitors.join(",")),
             ("DRAMATIS_NATS_REPLICAS", nats::SERVERS.to_string()),
             ("DRAMATIS_DATABASE", postgres.url()),
             ("DRAMATIS_KEK", KEK.to_owned()),
@@ -129,6 +129,9 @@ impl Place {
             }
             for member in members.iter_mut().filter(|member| member.kind == kind) {
                 member.wait_until_ready().await?;
+            }
+            if kind == Kind::Nats {
+                nats::wait_until_whole(&servers).await?;
             }
         }
         let turned = gateways.iter().rev().copied().collect();
