@@ -1,6 +1,6 @@
 //! The keys and the answers that are kept, within bounds: a day, so many of an account, so many and so large in all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,26 +53,94 @@ pub(super) enum Begun {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct KeptAnswers(Mutex<HashMap<(String, String), Entry>>);
+pub(crate) struct KeptAnswers(Mutex<Kept>);
+
+/// Whose a key is, and the key.
+type Name = (String, String);
+/// When a key was begun, and a running number.
+type Age = (Duration, u64);
+
+/// Everything is found by its name or taken from the front of an order: a request costs as little with many kept.
+#[derive(Debug, Default)]
+struct Kept {
+    entries: HashMap<Name, Entry>,
+    /// Those that are done, oldest first: they alone end or make room.
+    done: BTreeMap<Age, Name>,
+    /// All of an account, oldest first.
+    of_accounts: HashMap<String, BTreeSet<Age>>,
+    /// Of all answers.
+    bytes: usize,
+    begun: u64,
+}
 
 #[derive(Debug)]
 struct Entry {
     request: [u8; 32],
-    began: Duration,
+    age: Age,
+    /// Of the answer, as soon as there is one.
+    bytes: usize,
     answer: watch::Receiver<Option<Answer>>,
 }
 
-impl Entry {
-    fn bytes(&self) -> usize {
-        let answer = self.answer.borrow();
-        answer
-            .as_ref()
-            .and_then(|answer| answer.body.as_ref())
-            .map_or(0, Bytes::len)
+impl Kept {
+    fn insert(&mut self, place: &Place, now: Duration, answer: watch::Receiver<Option<Answer>>) {
+        let age = (now, self.begun);
+        self.begun += 1;
+        let of_account = self.of_accounts.entry(place.account.clone()).or_default();
+        of_account.insert(age);
+        let entry = Entry {
+            request: place.request,
+            age,
+            bytes: 0,
+            answer,
+        };
+        self.entries.insert(place.name(), entry);
+        self.gauge();
     }
 
-    fn is_done(&self) -> bool {
-        self.answer.borrow().is_some()
+    fn finish(&mut self, name: Name, bytes: usize) {
+        if let Some(entry) = self.entries.get_mut(&name) {
+            entry.bytes = bytes;
+            self.bytes += bytes;
+            self.done.insert(entry.age, name);
+        }
+        while self.bytes > BYTES_MAX && self.forget_oldest() {}
+    }
+
+    fn remove(&mut self, name: &Name) {
+        let Some(entry) = self.entries.remove(name) else {
+            return;
+        };
+        self.bytes -= entry.bytes;
+        self.done.remove(&entry.age);
+        if let Some(of_account) = self.of_accounts.get_mut(&name.0) {
+            of_account.remove(&entry.age);
+            if of_account.is_empty() {
+                self.of_accounts.remove(&name.0);
+            }
+        }
+        self.gauge();
+    }
+
+    /// Whether there was one that is done.
+    fn forget_oldest(&mut self) -> bool {
+        let Some((_, name)) = self.done.pop_first() else {
+            return false;
+        };
+        self.remove(&name);
+        true
+    }
+
+    fn forget_ended(&mut self, now: Duration) {
+        while let Some(((began, _), _)) = self.done.first_key_value()
+            && now.saturating_sub(*began) >= KEPT_FOR
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn gauge(&self) {
+        metrics::gauge!("dramatis_idempotency_keys").set(self.entries.len() as f64);
     }
 }
 
@@ -87,7 +155,9 @@ pub(super) struct Doing {
 impl Doing {
     /// Keeps the answer, and tells those who wait.
     pub(super) fn done(self, answer: Answer) {
+        let bytes = answer.body.as_ref().map_or(0, Bytes::len);
         self.tell.send_replace(Some(answer));
+        self.kept.lock().finish(self.place.name(), bytes);
     }
 }
 
@@ -100,66 +170,44 @@ impl Drop for Doing {
 }
 
 impl Place {
-    fn name(&self) -> (String, String) {
+    fn name(&self) -> Name {
         (self.account.clone(), self.key.clone())
     }
 }
 
 impl KeptAnswers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Entry>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks a key up, and takes it when it is new.
     pub(super) fn begin(self: &Arc<Self>, place: &Place, now: Duration) -> Begun {
         let mut kept = self.lock();
-        kept.retain(|_, entry| !entry.is_done() || now.saturating_sub(entry.began) < KEPT_FOR);
-        if let Some(entry) = kept.get(&place.name()) {
+        kept.forget_ended(now);
+        if let Some(entry) = kept.entries.get(&place.name()) {
             return if entry.request == place.request {
                 Begun::Before(entry.answer.clone())
             } else {
                 Begun::Another
             };
         }
-        let own = kept.iter().filter(|((account, _), _)| *account == place.account);
-        let (count, oldest) = own.fold((0, now), |(count, oldest), (_, entry)| {
-            (count + 1, oldest.min(entry.began))
-        });
-        if count >= OF_ACCOUNT_MAX {
+        if let Some(of_account) = kept.of_accounts.get(&place.account)
+            && of_account.len() >= OF_ACCOUNT_MAX
+        {
+            let oldest = of_account.first().map_or(now, |(began, _)| *began);
             let ends_in = (oldest + KEPT_FOR).saturating_sub(now);
             return Begun::Full {
                 retry_after_s: ends_in.as_secs().max(1),
             };
         }
-        make_room(&mut kept);
+        while kept.entries.len() >= KEYS_MAX && kept.forget_oldest() {}
         let (tell, answer) = watch::channel(None);
-        let entry = Entry {
-            request: place.request,
-            began: now,
-            answer,
-        };
-        kept.insert(place.name(), entry);
-        metrics::gauge!("dramatis_idempotency_keys").set(kept.len() as f64);
+        kept.insert(place, now, answer);
         Begun::New(Doing {
             kept: self.clone(),
             place: place.clone(),
             tell,
         })
-    }
-}
-
-/// Forgets the oldest that are done, as long as there are too many.
-fn make_room(kept: &mut HashMap<(String, String), Entry>) {
-    let mut bytes: usize = kept.values().map(Entry::bytes).sum();
-    while kept.len() >= KEYS_MAX || bytes > BYTES_MAX {
-        let done = kept.iter().filter(|(_, entry)| entry.is_done());
-        let Some(name) = done
-            .min_by_key(|(_, entry)| entry.began)
-            .map(|(name, _)| name.clone())
-        else {
-            return;
-        };
-        bytes -= kept.remove(&name).map_or(0, |entry| entry.bytes());
     }
 }
 
@@ -250,7 +298,7 @@ mod tests {
             let at = Duration::from_millis(number as u64);
             assert!(go(&kept, &place(&account, &number.to_string(), 1), at, 1));
         }
-        assert_eq!(kept.lock().len(), KEYS_MAX);
+        assert_eq!(kept.lock().entries.len(), KEYS_MAX);
         let oldest = place("account-0", "0", 1);
         assert!(
             matches!(kept.begin(&oldest, HOUR), Begun::New(_)),
@@ -266,7 +314,48 @@ mod tests {
                 512 * 1024,
             );
         }
-        let bytes: usize = kept.lock().values().map(Entry::bytes).sum();
-        assert!(bytes <= BYTES_MAX + 512 * 1024, "{bytes}");
+        assert_eq!(kept.lock().bytes, BYTES_MAX);
+        assert_counts(&kept.lock());
+    }
+
+    /// What is counted on the way is what a count of everything gives.
+    fn assert_counts(kept: &Kept) {
+        assert_eq!(
+            kept.bytes,
+            kept.entries.values().map(|entry| entry.bytes).sum::<usize>()
+        );
+        let of_accounts: usize = kept.of_accounts.values().map(BTreeSet::len).sum();
+        assert_eq!(of_accounts, kept.entries.len());
+        let done = kept
+            .entries
+            .values()
+            .filter(|entry| entry.answer.borrow().is_some());
+        assert_eq!(done.count(), kept.done.len());
+    }
+
+    #[test]
+    fn counts_stay_right_whatever_ends_and_nothing_is_left_of_who_has_no_key() {
+        let kept = Arc::new(KeptAnswers::default());
+        let mut under_way = Vec::new();
+        for number in 0..500_u16 {
+            let place = place(&format!("account-{}", number % 7), &number.to_string(), 1);
+            let Begun::New(doing) = kept.begin(&place, HOUR * u32::from(number / 50)) else {
+                panic!("the key is new");
+            };
+            match number % 3 {
+                0 => doing.done(answer(usize::from(number))),
+                1 => drop(doing),
+                _ => under_way.push(doing),
+            }
+            assert_counts(&kept.lock());
+        }
+        drop(under_way);
+        assert!(go(&kept, &place("ben", "k", 1), HOUR * 40, 3));
+        let kept = kept.lock();
+        assert_counts(&kept);
+        assert_eq!(
+            (kept.entries.len(), kept.of_accounts.len(), kept.bytes),
+            (1, 1, 3)
+        );
     }
 }
