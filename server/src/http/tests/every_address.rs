@@ -147,7 +147,7 @@ async fn mcp(eva: &Caller<'_>) {
     assert_eq!(taken.status, StatusCode::ACCEPTED, "{}", taken.text);
     let listening = eva
         .house
-        .router
+        .front
         .clone()
         .oneshot(asked("GET", None, Some(&session)))
         .await
@@ -347,7 +347,7 @@ async fn streams(house: &TestHouse, admin: &Caller<'_>, eva: &Caller<'_>) {
         let mut asked = request("GET", path, None);
         let bearer = format!("Bearer {}", caller.token).parse().unwrap();
         asked.headers_mut().insert(header::AUTHORIZATION, bearer);
-        let response = house.router.clone().oneshot(asked).await.unwrap();
+        let response = house.front.clone().oneshot(asked).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         let mut body = response.into_body().into_data_stream();
         let mut text = String::new();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::{Answer, TestHouse, request, sample};
-use crate::http::{Budgets, Operators, router};
+use crate::http::{Budgets, Operators, front};
 
 const EVA: &str = "eva@example.org";
 const ANNA: &str = "persona.anna@mana.test";
@@ -121,7 +121,7 @@ async fn who_goes_away_finds_what_it_began() {
     let held = house.log.records.lock().await;
     let is_writing = || async { house.log.records_wanted.load(Ordering::SeqCst) > 0 };
     tokio::select! {
-        _ = house.router.clone().oneshot(asked) => panic!("the tick ended before anybody could go away"),
+        _ = house.front.clone().oneshot(asked) => panic!("the tick ended before anybody could go away"),
         // The request is dropped here, as one whose client is gone.
         is_writing = testkit::wait_until_async(Duration::from_mins(1), is_writing) => assert!(is_writing),
     }
@@ -231,7 +231,7 @@ async fn over_a_restart_natural_keys_hold_and_others_do_not() {
 
     let mut app = house.app.clone();
     app.operators = Operators::new(Vec::new(), Budgets::default());
-    house.router = router(app);
+    house.front = front(app);
     let before = house.commits().await;
     let again = send(
         &house,
