@@ -1,10 +1,10 @@
 //! Alice: what she has, what she was given, and that she goes on with it.
 
 use anyhow::{Context as _, ensure};
-use benches::Site;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
+use super::Place;
 use crate::tokens::initialize;
 
 /// Words that are in Alice's data and nowhere else.
@@ -16,20 +16,28 @@ const SECRETS: [&str; 6] = [
     "canary-synced-8c02d1",
     "canary-space-3e9f40",
 ];
+/// In her email, and in nobody else's.
+const NAME: &str = "alice-1c0ffee";
 
 /// See the module.
 pub(super) struct Alice {
     client: Client,
+    /// Where she works.
     api: String,
+    /// Where her account and her spaces are kept: there too, or at another house.
+    accounts: String,
     url: String,
     token: String,
     session: String,
+    pub(super) email: String,
     /// What she was given and somebody else may hold in the hand: to be replayed.
     pub(super) handles: Vec<Handle>,
     /// What must never come back to anybody else.
     pub(super) secrets: Vec<String>,
     tasks: Value,
     synced: Value,
+    /// Her spaces with members and invitations, and her grants.
+    shared: Value,
     beats: u64,
 }
 
@@ -50,26 +58,33 @@ pub(super) enum Kind {
     Call,
     Cursor,
     Invitation,
+    Grant,
 }
 
 impl Alice {
     /// Registers her and lets her work for a while.
-    pub(super) async fn live(site: &Site, client: &Client) -> anyhow::Result<Self> {
-        let token = site.account("alice-1c0ffee@example.org").await?;
+    pub(super) async fn live(place: &Place<'_>, client: &Client) -> anyhow::Result<Self> {
+        let email = format!("{NAME}-{}@example.org", place.name);
+        let token = place.accounts.account(&email).await?;
         let mut alice = Self {
             client: client.clone(),
-            api: site.api(),
-            url: format!("{}/mcp", site.api()),
+            api: place.door.api(),
+            accounts: place.accounts.api(),
+            url: format!("{}/mcp", place.door.api()),
             token,
             session: String::new(),
+            email,
             handles: Vec::new(),
             secrets: SECRETS.map(str::to_owned).into(),
             tasks: Value::Null,
             synced: Value::Null,
+            shared: Value::Null,
             beats: 0,
         };
-        alice.secrets.push("alice-1c0ffee".to_owned());
+        alice.secrets.push(NAME.to_owned());
         alice.secrets.push(alice.token.clone());
+        // Before her first request: a house in front of another asks for her spaces when it sees her.
+        alice.share().await?;
         let opened = alice.post(&initialize()).send().await?;
         let session = opened
             .headers()
@@ -87,11 +102,8 @@ impl Alice {
                 "notes.create",
                 json!({"title": SECRETS[1], "content": SECRETS[1]}),
             ),
-            (
-                "journal.create",
-                json!({"title": SECRETS[2], "content": SECRETS[2]}),
-            ),
-            ("habits.create", json!({"title": SECRETS[3], "name": SECRETS[3]})),
+            ("journal.add", json!({"title": SECRETS[2], "content": SECRETS[2]})),
+            ("habits.create", json!({"title": SECRETS[3]})),
         ] {
             let answer = alice.call(tool, &arguments).await?;
             alice.collect_ids(&answer);
@@ -100,16 +112,15 @@ impl Alice {
         if let Some(space) = spaces["activeSpaceId"].as_str() {
             alice.keep(Kind::Space, space.to_owned());
         }
-        let key: Value = client
-            .get(format!("{}/api/v1/me/encryption-vault/key", site.api()))
-            .bearer_auth(&alice.token)
-            .send()
-            .await?
-            .json()
-            .await?;
-        alice.secrets.extend(key["masterKey"].as_str().map(str::to_owned));
-        alice.share().await?;
+        let key = "/api/v1/me/encryption-vault/key";
+        let key = alice.ask(Method::GET, key, None).await?;
+        let key = key["masterKey"].as_str().context("she has a key")?;
+        alice.secrets.push(key.to_owned());
         alice.sync().await?;
+        if place.keeps_its_accounts() {
+            alice.grant().await?;
+        }
+        alice.shared = alice.shared_now().await?;
         alice.tasks = alice.call("todo.list", &json!({})).await?;
         ensure!(
             alice.tasks.to_string().contains(SECRETS[0]),
@@ -135,14 +146,18 @@ impl Alice {
     /// Makes a space for several and invites somebody, who is not Bob.
     async fn share(&mut self) -> anyhow::Result<()> {
         let space = json!({"name": SECRETS[5], "type": "family"});
-        let made = self.ask(Method::POST, "/api/v1/spaces", Some(&space)).await?;
+        let made = self
+            .ask_at(&self.accounts, Method::POST, "/api/v1/spaces", Some(&space))
+            .await?;
         let id = made["space"]["id"]
             .as_str()
             .context("a space has an id")?
             .to_owned();
         let invitation = json!({"email": "carol-1c0ffee@example.org"});
         let path = format!("/api/v1/spaces/{id}/invitations");
-        let invited = self.ask(Method::POST, &path, Some(&invitation)).await?;
+        let invited = self
+            .ask_at(&self.accounts, Method::POST, &path, Some(&invitation))
+            .await?;
         let invited = invited["invitation"]["id"]
             .as_str()
             .context("an invitation has an id")?;
@@ -150,6 +165,39 @@ impl Alice {
         self.keep(Kind::Invitation, invited.to_owned());
         self.secrets.push("carol-1c0ffee".to_owned());
         Ok(())
+    }
+
+    /// Grants a runner all that she has so far.
+    async fn grant(&mut self) -> anyhow::Result<()> {
+        let records: Vec<&str> = self.of(Kind::Record).collect();
+        let wanted =
+            json!({"missionId": "alices-mission", "tables": ["tasks", "notes"], "recordIds": records});
+        let granted = self
+            .ask(Method::POST, "/api/v1/me/key-grants", Some(&wanted))
+            .await?;
+        let text = |name: &str| granted[name].as_str().map(str::to_owned);
+        let (id, wrapped) = (text("id"), text("wrappedKey"));
+        self.keep(Kind::Grant, id.context("a grant has an id")?);
+        self.secrets.push(wrapped.context("a grant has a key")?);
+        Ok(())
+    }
+
+    /// What she shares, as it is now.
+    async fn shared_now(&self) -> anyhow::Result<Value> {
+        let mut shared = vec![
+            self.ask(Method::GET, "/api/v1/spaces", None).await?,
+            self.ask(Method::GET, "/api/v1/me/key-grants", None).await?,
+        ];
+        for space in self.of(Kind::Space) {
+            let here = format!("/api/v1/spaces/{space}");
+            let invitations = format!("{here}/invitations");
+            shared.push(self.ask_at(&self.accounts, Method::GET, &here, None).await?);
+            shared.push(
+                self.ask_at(&self.accounts, Method::GET, &invitations, None)
+                    .await?,
+            );
+        }
+        Ok(shared.into())
     }
 
     /// Pushes a record of an app Bob syncs too.
@@ -177,15 +225,31 @@ impl Alice {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        self.ask_at(&self.api, method, path, body).await
+    }
+
+    async fn ask_at(
+        &self,
+        api: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let asked = self
             .client
-            .request(method, format!("{}{path}", self.api))
+            .request(method, format!("{api}{path}"))
             .bearer_auth(&self.token);
         let asked = match body {
             Some(body) => asked.json(body),
             None => asked,
         };
         Ok(asked.send().await?.error_for_status()?.json().await?)
+    }
+
+    /// What she holds of a kind.
+    pub(super) fn of(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        let of_kind = self.handles.iter().filter(move |handle| handle.kind == kind);
+        of_kind.map(|handle| handle.text.as_str())
     }
 
     fn keep(&mut self, kind: Kind, text: String) {
@@ -230,7 +294,8 @@ impl Alice {
         let message = self.collect_events(answer).await?;
         self.keep(Kind::Call, call_id);
         let result = &message["result"];
-        // A tool that takes other arguments has made nothing; the others are enough.
+        let has_worked = result.is_object() && result["isError"] != true;
+        ensure!(has_worked, "{tool}: {message}");
         Ok(result["structuredContent"].clone())
     }
 
@@ -270,6 +335,12 @@ impl Alice {
             synced == self.synced,
             "what Alice syncs changed: {synced}, not {}",
             self.synced
+        );
+        let shared = self.shared_now().await?;
+        ensure!(
+            shared == self.shared,
+            "what Alice shares changed: {shared}, not {}",
+            self.shared
         );
         // Ids of her looks are not what Bob replays.
         self.handles.truncate(200);

@@ -1,22 +1,25 @@
 //! Bob, and one attempt of his.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use benches::Site;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 
 use super::alice::{Alice, Kind};
-use super::sharing;
+use super::described::Operation;
+use super::{Place, described, sharing};
 use crate::tokens::initialize;
 
 /// How long an answer may take; a stream that stays silent is no answer.
 const WITHIN: Duration = Duration::from_secs(5);
+/// How long one is listened to that is a stream, which says what it has at once.
+const STREAM_WITHIN: Duration = Duration::from_millis(300);
 /// Bytes of an answer that are looked at.
 const BYTES_MAX: usize = 1 << 20;
 const METHODS: [&str; 8] = [
@@ -59,6 +62,14 @@ pub(super) struct Bob {
     session: String,
     /// Tools with their input schemas, as he is shown them.
     tools: Vec<(String, Value)>,
+    /// Paths with their methods, as they are described.
+    operations: Vec<Operation>,
+    /// Which of them is next, or how many were tried.
+    next: Cell<u64>,
+    /// Whether his account is kept at this house.
+    pub(super) keeps_his_account_here: bool,
+    /// Whoever tries what would end Bob's own login, with a login of its own each time.
+    throwaway: String,
 }
 
 /// What came of an attempt.
@@ -77,14 +88,21 @@ pub(super) enum May {
 }
 
 impl Bob {
-    pub(super) async fn arrive(site: &Site, client: &Client) -> anyhow::Result<Self> {
-        let token = site.account("bob@example.org").await?;
+    pub(super) async fn arrive(place: &Place<'_>, client: &Client) -> anyhow::Result<Self> {
+        let named = |name: &str| format!("{name}-{}@example.org", place.name);
+        let throwaway = named("dora");
+        place.accounts.account(&throwaway).await?;
+        let api = place.door.api();
         let mut bob = Self {
             client: client.clone(),
-            api: site.api(),
-            token,
+            token: place.accounts.account(&named("bob")).await?,
             session: String::new(),
             tools: Vec::new(),
+            operations: described::all(client, &api).await?,
+            next: Cell::new(0),
+            keeps_his_account_here: place.keeps_its_accounts(),
+            throwaway,
+            api,
         };
         let opened = bob.mcp(Method::POST).json(&initialize()).send().await?;
         let session = opened
@@ -134,14 +152,19 @@ impl Bob {
     pub(super) async fn attempt(&self, alice: &Alice, dice: &mut ChaCha8Rng) -> Tried {
         let handle = &alice.handles[dice.random_range(0..alice.handles.len())];
         let text = handle.text.as_str();
-        let (name, asked, may) = match dice.random_range(0..14) {
-            0..=2 => self.in_her_session(alice, text, dice),
-            3..=4 => self.in_her_space(alice, text, dice),
-            5..=6 => self.with_her_ids(alice, dice),
-            7 => self.with_her_cursor(text, dice),
-            8..=9 => sharing::sync(self, alice, dice),
-            10..=11 => sharing::spaces(self, alice, dice),
-            _ => self.on_other_paths(text, dice),
+        let aimed = match dice.random_range(0..18) {
+            12..=14 => self.on_a_described_path(alice, dice).await,
+            15 => sharing::grants(self, alice, dice).await,
+            other => Ok(self.aimed(other, alice, text, dice)),
+        };
+        let (name, asked, may) = match aimed {
+            Ok(aimed) => aimed,
+            Err(error) => {
+                return Tried {
+                    kind: "on the way to an attempt".to_owned(),
+                    fault: Some(format!("{error:#}")),
+                };
+            }
         };
         let kind = format!("{name}: {:?}", handle.kind);
         let (status, answered) = match self.answer(asked).await {
@@ -172,10 +195,91 @@ impl Bob {
         }
     }
 
+    /// One of those that need no preparation.
+    fn aimed(
+        &self,
+        which: u32,
+        alice: &Alice,
+        text: &str,
+        dice: &mut ChaCha8Rng,
+    ) -> (&'static str, RequestBuilder, May) {
+        match which {
+            0..=2 => self.in_her_session(alice, text, dice),
+            3..=4 => self.in_her_space(alice, text, dice),
+            5..=6 => self.with_her_ids(alice, dice),
+            7 => self.with_her_cursor(text, dice),
+            8..=9 => sharing::sync(self, alice, dice),
+            10..=11 => sharing::spaces(self, alice, dice),
+            _ => self.on_other_paths(text, dice),
+        }
+    }
+
+    /// The next of the paths and methods that are described.
+    async fn on_a_described_path(
+        &self,
+        alice: &Alice,
+        dice: &mut ChaCha8Rng,
+    ) -> anyhow::Result<(&'static str, RequestBuilder, May)> {
+        let number = self.next.replace(self.next.get() + 1);
+        let operation = &self.operations[usize::try_from(number)? % self.operations.len()];
+        let filled = operation.filled(alice, number, dice);
+        let token = if operation.ends_its_caller() {
+            self.throwaway_token().await?
+        } else {
+            self.token.clone()
+        };
+        let mut asked = self
+            .client
+            .request(filled.method, format!("{}{}", self.api, filled.path))
+            .query(&filled.queries)
+            .bearer_auth(token);
+        if let Some(body) = &filled.body {
+            asked = asked.json(body);
+        }
+        if dice.random_bool(0.2) {
+            asked = asked.header("x-mana-space", of_kind(alice, Kind::Space).unwrap_or("x"));
+        }
+        Ok(("a described path", asked, filled.may))
+    }
+
+    async fn throwaway_token(&self) -> anyhow::Result<String> {
+        let body = json!({"email": self.throwaway, "password": "a long enough password"});
+        let asked = self.client.post(format!("{}/api/v1/auth/login", self.api));
+        let login: Value = asked.json(&body).send().await?.error_for_status()?.json().await?;
+        Ok(login["token"].as_str().context("login gives a token")?.to_owned())
+    }
+
+    /// Whether he is let in as ever: what is refused is refused because it is hers.
+    ///
+    /// # Errors
+    /// When he is not: the trial shows nothing any more.
+    pub(super) async fn goes_on(&self) -> anyhow::Result<()> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": "todo.list", "arguments": {}}});
+        let asked = self.mcp(Method::POST).header("mcp-session-id", &self.session);
+        let told = asked.json(&body).send().await?.text().await?;
+        let result = &message(&told)["result"];
+        ensure!(
+            result["structuredContent"]["tasks"].is_array(),
+            "Bob is not let in any more: {told}"
+        );
+        Ok(())
+    }
+
+    /// Described paths and methods, and how many of them were tried.
+    pub(super) fn described(&self) -> (usize, usize) {
+        let tried = usize::try_from(self.next.get()).unwrap_or(usize::MAX);
+        (self.operations.len(), tried.min(self.operations.len()))
+    }
+
     /// Status, headers and body; `Err(None)` for a stream that says nothing.
     async fn answer(&self, asked: RequestBuilder) -> Result<(u16, String), Option<String>> {
         let told = |error: reqwest::Error| Some(error.to_string()).filter(|_| !error.is_timeout());
-        let mut answer = asked.timeout(WITHIN).send().await.map_err(told)?;
+        let mut asked = asked.build().map_err(told)?;
+        let is_stream = asked.method() == Method::GET && asked.url().path().ends_with("/stream");
+        let within = if is_stream { STREAM_WITHIN } else { WITHIN };
+        *asked.timeout_mut() = Some(within);
+        let mut answer = self.client.execute(asked).await.map_err(told)?;
         let mut text = format!("{:?}\n", answer.headers());
         let status = answer.status().as_u16();
         while let Ok(Some(chunk)) = answer.chunk().await {

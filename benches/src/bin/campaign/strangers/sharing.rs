@@ -1,21 +1,18 @@
-//! Bob's attempts where people share: the sync protocol, spaces, invitations.
+//! Bob's attempts where people share: the sync protocol, spaces, invitations, key grants.
 
+use anyhow::Context as _;
+use benches::SERVICE_KEY;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use reqwest::{Method, RequestBuilder};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::alice::{Alice, Kind};
 use super::attempt::{Bob, May, of_kind};
 
 /// Any of what Alice holds of a kind.
 fn any<'a>(alice: &'a Alice, kind: Kind, dice: &mut ChaCha8Rng) -> &'a str {
-    let held: Vec<&str> = alice
-        .handles
-        .iter()
-        .filter(|handle| handle.kind == kind)
-        .map(|handle| handle.text.as_str())
-        .collect();
+    let held: Vec<&str> = alice.of(kind).collect();
     if held.is_empty() {
         return "x";
     }
@@ -136,4 +133,63 @@ pub(super) fn spaces(bob: &Bob, alice: &Alice, dice: &mut ChaCha8Rng) -> (&'stat
         ),
     };
     (name, asked, May::BeRefused)
+}
+
+/// Her grant under his name, her space under a grant of his, and her records under a grant of his own space, which the
+/// runner then asks for with everything it needs.
+pub(super) async fn grants(
+    bob: &Bob,
+    alice: &Alice,
+    dice: &mut ChaCha8Rng,
+) -> anyhow::Result<(&'static str, RequestBuilder, May)> {
+    let (space, record) = (any(alice, Kind::Space, dice), any(alice, Kind::Record, dice));
+    let hers = any(alice, Kind::Grant, dice);
+    let table = ["tasks", "notes", "journalEntries", "habits", "drawings"][dice.random_range(0..5)];
+    let wanted = json!({"missionId": "alices-mission", "tables": [table], "recordIds": [record]});
+    let mint = |wanted: &Value| bob.ask(Method::POST, "/api/v1/me/key-grants").json(wanted);
+    let as_runner = |grant: &str| {
+        let path = format!("/api/v1/internal/key-grants/{grant}/records/{table}/{record}");
+        bob.ask(Method::GET, &path).header("x-service-key", SERVICE_KEY)
+    };
+    let (name, asked) = match dice.random_range(0..4) {
+        0 => {
+            let path = format!("/api/v1/me/key-grants/{hers}");
+            ("take her grant back", bob.ask(Method::DELETE, &path))
+        }
+        1 => {
+            let mut wanted = wanted;
+            wanted["spaceId"] = space.into();
+            if dice.random_bool(0.5) {
+                wanted["wrappedKey"] = "bobs".into();
+            }
+            ("grant her space", mint(&wanted))
+        }
+        2 if !bob.keeps_his_account_here => ("grant her records", mint(&wanted)),
+        2 => {
+            let granted: Value = mint(&wanted).send().await?.error_for_status()?.json().await?;
+            let grant = granted["id"].as_str().context("a grant has an id")?;
+            let answer = as_runner(grant).send().await?;
+            let (status, text) = (answer.status(), answer.text().await?);
+            // 200 for a record of his own that he has given the same id, in his space.
+            anyhow::ensure!(
+                [200, 404].contains(&status.as_u16())
+                    && !alice.secrets.iter().any(|secret| text.contains(secret)),
+                "her record under his grant: {status} {text}"
+            );
+            // He may have only so many.
+            let path = format!("/api/v1/me/key-grants/{grant}");
+            let taken = bob.ask(Method::DELETE, &path).send().await?;
+            taken.error_for_status()?;
+            // Taken back it opens nothing either.
+            ("her record under his grant", as_runner(grant))
+        }
+        _ => {
+            // What he has is not the service key.
+            let path = format!("/api/v1/internal/key-grants/{hers}/records/{table}/{record}");
+            let asked = bob.ask(Method::GET, &path);
+            let key = ["", "bobs", hers][dice.random_range(0..3)];
+            ("her record under her grant", asked.header("x-service-key", key))
+        }
+    };
+    Ok((name, asked, May::BeRefused))
 }
