@@ -13,7 +13,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use zeroize::Zeroizing;
+use zeroize::optimization_barrier;
 
 /// Bytes of the tag behind a ciphertext, and characters of a nonce in base64.
 const TAG_BYTES: usize = 16;
@@ -131,7 +131,7 @@ impl FieldCipher {
     /// [`FieldError`] when `text` is not such a value, or not of this key.
     pub fn open(&self, text: &str) -> Result<Value, FieldError> {
         let body = text.strip_prefix(SHARED).ok_or(FieldError::UnknownForm)?;
-        self.opened(&Body::of(body)?, &[])?.ok_or(FieldError::Tampered)
+        self.opened(Body::of(body)?, &[])?.ok_or(FieldError::Tampered)
     }
 
     /// Opens what [`FieldCipher::seal_bound`] made for `place`.
@@ -140,7 +140,7 @@ impl FieldCipher {
     /// [`FieldError`] when `text` is not such a value, or not of this key, or not of this place.
     pub fn open_bound(&self, text: &str, place: FieldPlace<'_>) -> Result<Value, FieldError> {
         let body = text.strip_prefix(BOUND).ok_or(FieldError::UnknownForm)?;
-        self.opened(&Body::of(body)?, &place.associated_data())?
+        self.opened(Body::of(body)?, &place.associated_data())?
             .ok_or(FieldError::Misplaced)
     }
 
@@ -159,20 +159,23 @@ impl FieldCipher {
         text
     }
 
-    /// The value in `body`; `None` when the tag does not hold.
-    fn opened(&self, body: &Body, aad: &[u8]) -> Result<Option<Value>, FieldError> {
-        let mut json = Zeroizing::new(body.sealed.clone());
-        if self
-            .0
-            .decrypt_in_place(&Nonce::from(body.nonce), aad, &mut *json)
-            .is_err()
-        {
+    /// The value in `body`; `None` when the tag does not hold. What was decrypted is wiped.
+    fn opened(&self, body: Body, aad: &[u8]) -> Result<Option<Value>, FieldError> {
+        let mut json = body.sealed;
+        let nonce = Nonce::from(body.nonce);
+        if self.0.decrypt_in_place(&nonce, aad, &mut json).is_err() {
             return Ok(None);
         }
-        serde_json::from_slice(&json)
-            .map(Some)
-            .map_err(|_| FieldError::Malformed)
+        let value = serde_json::from_slice(&json);
+        wipe(&mut json);
+        value.map(Some).map_err(|_| FieldError::Malformed)
     }
+}
+
+/// Overwrites `bytes`, all at once: `Zeroize` goes byte by byte, which costs as much as parsing them.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    optimization_barrier(bytes);
 }
 
 /// A value as JSON, with room for the tag behind it.
@@ -185,6 +188,7 @@ fn written(value: &Value) -> Vec<u8> {
 }
 
 /// What stands behind the mark, taken apart.
+#[derive(Clone, Default)]
 struct Body {
     nonce: [u8; 12],
     sealed: Vec<u8>,
@@ -282,9 +286,16 @@ pub(crate) fn open_field<'a>(
     } else {
         return Err(FieldError::UnknownForm);
     };
-    let body = Body::of(body)?;
-    for (at, cipher) in ciphers.into_iter().enumerate() {
-        if let Some(value) = cipher.opened(&body, &aad)? {
+    // Each cipher works on a copy of its own but for the last, which is the only one nearly always.
+    let mut body = Body::of(body)?;
+    let mut ciphers = ciphers.into_iter().enumerate().peekable();
+    while let Some((at, cipher)) = ciphers.next() {
+        let copy = if ciphers.peek().is_some() {
+            body.clone()
+        } else {
+            std::mem::take(&mut body)
+        };
+        if let Some(value) = cipher.opened(copy, &aad)? {
             return Ok(OpenedField {
                 value,
                 is_current: at == 0 && is_form_of_today,
