@@ -2,7 +2,7 @@
 //!
 //! Method: everything is in one thread of one process, ours and the limit in turn, as long as one another. The limit of a
 //! field is `serde_json`, `aes-gcm` with its key made ready once, and `base64`, one after the other: what a value's form
-//! demands and nothing else. Beside it stands `aes-gcm` alone, which no form could do without. The limit of a token is
+//! demands and nothing else, the associated data of a bound one at hand. Beside it stands `aes-gcm` alone, which no form could do without. The limit of a token is
 //! `jsonwebtoken` with the key and the claims we demand; every token is another one, but for `cached`, where ours is asked
 //! for the same few again and the limit, which remembers nothing, verifies them anew.
 
@@ -126,6 +126,18 @@ struct Fields {
     bound: String,
 }
 
+/// A form for the bare crates: its mark and its associated data.
+#[derive(Clone, Copy)]
+struct Form<'a> {
+    mark: &'a str,
+    aad: &'a [u8],
+}
+
+const SHARED: Form<'static> = Form {
+    mark: "enc:1:",
+    aad: b"",
+};
+
 const HERE: FieldPlace<'static> = FieldPlace {
     space: "018f0000-0000-7000-8000-000000000004",
     table: "tasks",
@@ -147,14 +159,21 @@ impl Fields {
             shared,
             bound,
         };
-        ensure!(
-            fields.bare_sealed([1; 12]) == fields.shared,
-            "the bare crates write another form"
-        );
-        ensure!(
-            fields.bare_opened(&fields.shared).as_ref() == Some(&fields.value),
-            "nor do they read it"
-        );
+        let aad = associated_data();
+        for (form, text, nonce) in [
+            (SHARED, &fields.shared, [1; 12]),
+            (bound_form(&aad), &fields.bound, [2; 12]),
+        ] {
+            ensure!(
+                fields.bare_sealed(form, nonce) == *text,
+                "the bare crates write another form than {}",
+                form.mark
+            );
+            ensure!(
+                fields.bare_opened(form, text).as_ref() == Some(&fields.value),
+                "nor do they read it"
+            );
+        }
         Ok(fields)
     }
 
@@ -168,36 +187,43 @@ impl Fields {
         };
         let open = |_| drop(black_box(self.ours.open(black_box(&self.shared))));
         let open_bound = |_| drop(black_box(self.ours.open_bound(black_box(&self.bound), HERE)));
-        let bare_seal = |nonce| drop(black_box(self.bare_sealed(nonce)));
-        let bare_open = |_| drop(black_box(self.bare_opened(black_box(&self.shared))));
+        let aad = associated_data();
+        let place = bound_form(&aad);
+        let bare_seal = |nonce| drop(black_box(self.bare_sealed(SHARED, nonce)));
+        let bare_seal_bound = |nonce| drop(black_box(self.bare_sealed(place, nonce)));
+        let bare_open = |_| drop(black_box(self.bare_opened(SHARED, black_box(&self.shared))));
+        let bare_open_bound = |_| drop(black_box(self.bare_opened(place, black_box(&self.bound))));
         vec![
             (format!("seal_enc1_{chars}"), (ours(&seal), ours(&bare_seal))),
             (
                 format!("seal_enc2_{chars}"),
-                (ours(&seal_bound), ours(&bare_seal)),
+                (ours(&seal_bound), ours(&bare_seal_bound)),
             ),
             (format!("open_enc1_{chars}"), (ours(&open), ours(&bare_open))),
             (
                 format!("open_enc2_{chars}"),
-                (ours(&open_bound), ours(&bare_open)),
+                (ours(&open_bound), ours(&bare_open_bound)),
             ),
         ]
     }
 
     /// What the form demands, with the crates alone.
-    fn bare_sealed(&self, nonce: [u8; 12]) -> String {
+    fn bare_sealed(&self, form: Form<'_>, nonce: [u8; 12]) -> String {
         let mut bytes = serde_json::to_vec(black_box(&self.value)).unwrap_or_default();
-        let sealed = self.bare.encrypt_in_place(&Nonce::from(nonce), b"", &mut bytes);
+        let sealed = self
+            .bare
+            .encrypt_in_place(&Nonce::from(nonce), form.aad, &mut bytes);
         debug_assert!(sealed.is_ok());
-        format!("enc:1:{}.{}", STANDARD.encode(nonce), STANDARD.encode(&bytes))
+        let (nonce, sealed) = (STANDARD.encode(nonce), STANDARD.encode(&bytes));
+        format!("{}{nonce}.{sealed}", form.mark)
     }
 
-    fn bare_opened(&self, text: &str) -> Option<Value> {
-        let (nonce, sealed) = text.strip_prefix("enc:1:")?.split_once('.')?;
+    fn bare_opened(&self, form: Form<'_>, text: &str) -> Option<Value> {
+        let (nonce, sealed) = text.strip_prefix(form.mark)?.split_once('.')?;
         let nonce: [u8; 12] = STANDARD.decode(nonce).ok()?.try_into().ok()?;
         let mut bytes = STANDARD.decode(sealed).ok()?;
         self.bare
-            .decrypt_in_place(&Nonce::from(nonce), b"", &mut bytes)
+            .decrypt_in_place(&Nonce::from(nonce), form.aad, &mut bytes)
             .ok()?;
         serde_json::from_slice(&bytes).ok()
     }
@@ -212,6 +238,24 @@ impl Fields {
         })
         .round()
     }
+}
+
+/// The place as the bound form binds it: each part with its length before it.
+fn associated_data() -> Vec<u8> {
+    let parts = [
+        "dramatis field",
+        "enc:2:",
+        HERE.space,
+        HERE.table,
+        HERE.record,
+        HERE.field,
+    ];
+    let framed = |part: &str| [&(part.len() as u64).to_be_bytes()[..], part.as_bytes()].concat();
+    parts.into_iter().flat_map(framed).collect()
+}
+
+fn bound_form(aad: &[u8]) -> Form<'_> {
+    Form { mark: "enc:2:", aad }
 }
 
 /// Tokens that nobody has seen, then the same again.
