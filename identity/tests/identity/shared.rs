@@ -171,7 +171,7 @@ async fn two_seal_all_keys_anew_at_once_while_a_third_reads() {
         beside_with(&room, both()).await,
         beside_with(&room, both()).await,
     ];
-    let rewrap = async |identity: &Identity| while identity.rewrap(4).await.unwrap().left > 0 {};
+    let rewrap = async |identity: &Identity| while !identity.rewrap(4).await.unwrap().is_complete {};
     let reading = async {
         for someone in &people {
             third.vault_key(&someone.id).await.unwrap();

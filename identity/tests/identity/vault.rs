@@ -81,7 +81,7 @@ async fn keys_are_sealed_anew_while_everybody_reads_and_whoever_is_cut_off_goes_
                 0 => continue,
                 _ => batch.await.unwrap(),
             };
-            if done.left == 0 {
+            if done.is_complete {
                 break;
             }
         }

@@ -101,7 +101,7 @@ pub(crate) async fn run(
         loop {
             let step = identity.rewrap(*batch).await.map_err(failed)?;
             rewrapped += step.done;
-            if step.done == 0 {
+            if step.is_complete {
                 break;
             }
         }
