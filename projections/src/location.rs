@@ -117,10 +117,8 @@ impl Location {
     pub(crate) async fn migrate(&self) -> Result<(), TablesError> {
         let migrated = match self {
             Self::File(path) => {
-                let mut connection = sqlite::options(path)
-                    .connect()
-                    .await
-                    .map_err(|source| self.unopened(source))?;
+                let connection = sqlite::first_connection(&sqlite::options(path)).await;
+                let mut connection = connection.map_err(|source| self.unopened(source))?;
                 let migrated = sqlite::migrate(&mut connection).await;
                 connection.close().await.map_err(|source| self.unopened(source))?;
                 migrated

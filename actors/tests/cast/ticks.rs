@@ -382,8 +382,8 @@ async fn a_token_that_still_holds_is_used_again_until_it_is_refused() {
     };
     assert_eq!(lives().await, 1);
     assert_eq!(lives().await, 2, "nobody knows how long the first holds");
-    // {"exp":253402300799}: the last second of the year 9999.
-    "eyJleHAiOjI1MzQwMjMwMDc5OX0".clone_into(&mut app.claims.lock().unwrap());
+    // {"exp":4102444800}: the first second of the year 2100.
+    "eyJleHAiOjQxMDI0NDQ4MDB9".clone_into(&mut app.claims.lock().unwrap());
     assert_eq!(lives().await, 3);
     assert_eq!(lives().await, 3);
     app.revoked.store(3, Ordering::SeqCst);

@@ -50,10 +50,9 @@ async fn a_log_kept_three_times_is_set_up_as_soon_as_the_third_server_is_there()
 
     cluster.start_next();
     let log = opening.join_next().await.unwrap().unwrap().unwrap();
-    log.append(&commit(&persona("p"), "first"), exactly(StreamSeq(0)))
-        .await
-        .unwrap()
-        .unwrap();
+    let first = commit(&persona("p"), "first");
+    let appended = log.append(&first, exactly(StreamSeq(0))).await;
+    assert_eq!(appended.unwrap().unwrap().seq, StreamSeq(1));
     let queue = log.ticks(LIMIT).await;
     let documents = JetStreamDocuments::open(connection, &thrice()).await;
     assert!(queue.is_ok() && documents.is_ok(), "{queue:?} {documents:?}");

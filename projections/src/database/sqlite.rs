@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::DbPool;
 
@@ -17,6 +17,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite/projections")
 
 /// How long a statement waits for another process's write lock.
 const BUSY_WITHIN: Duration = Duration::from_secs(5);
+/// Between two tries where SQLite does not wait by itself.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// `SQLITE_BUSY`.
+const BUSY: &str = "5";
 /// Readers at a time in one process; more would only queue for the same two or four cores.
 const READERS_MAX: u32 = 4;
 /// Page cache of the writer in KiB, negative as SQLite wants it: 32 MiB.
@@ -34,6 +38,26 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_WITHIN)
         .pragma("wal_autocheckpoint", WAL_PAGES)
+}
+
+/// The first connection to a file, which may be new. Of several that turn a new file to a write-ahead log at once SQLite
+/// lets one do so and tells the others at once that it is busy, whatever they are willing to wait.
+///
+/// # Errors
+/// What SQLite says; that it is busy, once it has been for as long as a statement waits.
+pub(crate) async fn first_connection(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    for _ in 0..BUSY_WITHIN.as_millis() / BUSY_PAUSE.as_millis() {
+        match options.connect().await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(BUSY) => {}
+            connected => return connected,
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "SQLite waits by real time too, and no clock is at hand"
+        )]
+        tokio::time::sleep(BUSY_PAUSE).await;
+    }
+    options.connect().await
 }
 
 /// The one connection that folds.
@@ -58,7 +82,7 @@ pub(crate) async fn readers(options: SqliteConnectOptions) -> Result<DbPool, sql
 
 /// Brings the file's schema up to date. Under the write lock, which the migrations alone would not take: of two
 /// processes that open a new file at once, the second finds the work done.
-pub(crate) async fn migrate(connection: &mut sqlx::SqliteConnection) -> Result<(), MigrateError> {
+pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
     let mut transaction = connection.begin_with(BEGIN_WRITING).await?;
     MIGRATIONS.run(&mut *transaction).await?;
     transaction.commit().await?;

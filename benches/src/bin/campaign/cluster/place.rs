@@ -37,6 +37,40 @@ pub(super) struct Place {
     data: PathBuf,
 }
 
+/// What all processes of the cluster are set to.
+fn settings(
+    servers: &[nats::Server],
+    database: &str,
+    for_people: u16,
+    for_personas: u16,
+) -> Vec<(String, String)> {
+    let nats: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
+    let monitors: Vec<&str> = servers.iter().map(|server| server.monitor.as_str()).collect();
+    [
+        ("DRAMATIS_NATS", nats.join(",")),
+        ("DRAMATIS_NATS_MONITOR", monitors.join(",")),
+        ("DRAMATIS_NATS_REPLICAS", nats::SERVERS.to_string()),
+        ("DRAMATIS_DATABASE", database.to_owned()),
+        ("DRAMATIS_KEK", KEK.to_owned()),
+        ("PERSONA_SEED_SECRET", SEED_SECRET.to_owned()),
+        ("DRAMATIS_PUBLIC_URL", format!("http://127.0.0.1:{for_people}")),
+        (
+            "DRAMATIS_ALLOWED_HOSTS",
+            format!("[\"127.0.0.1:{for_personas}\"]"),
+        ),
+        ("DRAMATIS_CALLS_PER_MINUTE_MAX", "1000000".to_owned()),
+        // Sessions of clients that were cut off stay until they are idle for long.
+        ("DRAMATIS_SESSIONS_PER_USER_MAX", "1000".to_owned()),
+        ("PERSONA_CONCURRENCY", "4".to_owned()),
+        ("TICK_INTERVAL_MS", "500".to_owned()),
+        // A tick that a killed gateway was asked for is closed by a runner after this time.
+        ("DRAMATIS_TICK_DEADLINE_MS", "20000".to_owned()),
+        ("RUST_LOG", "warn".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
 impl Place {
     /// Starts everything in `dir`, in the order that each needs the one before.
     ///
@@ -47,31 +81,7 @@ impl Place {
         let (postgres, servers) = (Postgres::start(), nats::configure(template, dir)?);
         let [for_people, for_personas] = [testkit::free_port(), testkit::free_port()];
         let gateways: Vec<u16> = (0..GATEWAYS).map(|_| testkit::free_port()).collect();
-        let nats: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
-        let monitors: Vec<&str> = servers.iter().map(|server| server.monitor.as_str()).collect();
-        let settings: Vec<(String, String)> = [
-            ("DRAMATIS_NATS", nats.join(",")),
-            ("DRAMATIS_NATS_MONITOR", monitors.join(",")),
-            ("DRAMATIS_NATS_REPLICAS", nats::SERVERS.to_string()),
-            ("DRAMATIS_DATABASE", postgres.url()),
-            ("DRAMATIS_KEK", KEK.to_owned()),
-            ("PERSONA_SEED_SECRET", SEED_SECRET.to_owned()),
-            ("DRAMATIS_PUBLIC_URL", format!("http://127.0.0.1:{for_people}")),
-            (
-                "DRAMATIS_ALLOWED_HOSTS",
-                format!("[\"127.0.0.1:{for_personas}\"]"),
-            ),
-            ("DRAMATIS_CALLS_PER_MINUTE_MAX", "1000000".to_owned()),
-            // Sessions of clients that were cut off stay until they are idle for long.
-            ("DRAMATIS_SESSIONS_PER_USER_MAX", "1000".to_owned()),
-            ("PERSONA_CONCURRENCY", "4".to_owned()),
-            ("TICK_INTERVAL_MS", "500".to_owned()),
-            // A tick that a killed gateway was asked for is closed by a runner after this time.
-            ("DRAMATIS_TICK_DEADLINE_MS", "20000".to_owned()),
-            ("RUST_LOG", "warn".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec();
+        let settings = settings(&servers, &postgres.url(), for_people, for_personas);
         let mut members = Vec::new();
         let nats_server = std::fs::canonicalize(testkit::nats_server_binary())?;
         for (number, server) in (1..).zip(&servers) {
