@@ -255,7 +255,7 @@ async fn a_system_that_is_down_and_an_account_it_does_not_have_are_told_apart() 
         "{told}"
     );
 
-    origin.kill();
+    assert_eq!(origin.stop(), Some(0));
     let (status, told) = ask(&front, Method::POST, "/api/v1/auth/login", None, anna).await;
     assert_eq!(
         (status, &told["code"]),
