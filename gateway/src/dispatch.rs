@@ -86,8 +86,9 @@ impl Inner {
             taken: self.clock.monotonic(),
         };
         let name = &request.params.name;
+        let kind = incoming.principal.kind;
         let Some(tool) = tool else {
-            telemetry::unknown_tool();
+            telemetry::unknown_tool(kind);
             self.record_refused(&incoming, name, None).await;
             let answer = Err(unknown_tool(name));
             span::end(&mut span, Outcome::Refused, &answer);
@@ -102,9 +103,9 @@ impl Inner {
         let elapsed = self.clock.monotonic().saturating_sub(taken);
         // What is not shown is not named in metrics either.
         if about.scope == Scope::Admin {
-            telemetry::unknown_tool();
+            telemetry::unknown_tool(kind);
         } else {
-            telemetry::tool_call(about.name, outcome, elapsed.as_secs_f64());
+            telemetry::tool_call(about.name, outcome, kind, elapsed.as_secs_f64());
         }
         let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(user.id = %user_id, tool = about.name, outcome = outcome.as_str(), duration_ms, trace, "tool call answered");

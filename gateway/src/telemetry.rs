@@ -1,6 +1,7 @@
 //! The room's metrics: described once, starting at zero, never labelled with anything a caller sent.
 
 use events::CallOutcome;
+use identity::AccountKind;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::policy::Looked;
@@ -86,7 +87,11 @@ pub(crate) const FIELDS_RESEALED: &str = "gateway_fields_resealed_total";
 
 /// Describes what there is to measure and starts it at zero.
 pub(crate) fn describe(registry: &ToolRegistry) {
-    describe_counter!(TOOL_CALLS, Unit::Count, "tool calls by tool and outcome");
+    describe_counter!(
+        TOOL_CALLS,
+        Unit::Count,
+        "tool calls by tool, outcome and kind of caller"
+    );
     describe_histogram!(
         TOOL_CALL_DURATION,
         Unit::Seconds,
@@ -166,7 +171,9 @@ pub(crate) fn describe(registry: &ToolRegistry) {
     );
     for tool in registry.visible_names() {
         for outcome in Outcome::ALL {
-            counter!(TOOL_CALLS, "tool" => tool, "outcome" => outcome.as_str()).increment(0);
+            for kind in [AccountKind::Human, AccountKind::Persona] {
+                tool_calls(tool, outcome.as_str(), kind).increment(0);
+            }
         }
     }
     for reason in ["missing", "expired", "foreign-session", "not-a-member"] {
@@ -176,13 +183,18 @@ pub(crate) fn describe(registry: &ToolRegistry) {
     gauge!(SESSIONS).set(0.0);
 }
 
-pub(crate) fn tool_call(tool: &'static str, outcome: Outcome, seconds: f64) {
-    counter!(TOOL_CALLS, "tool" => tool, "outcome" => outcome.as_str()).increment(1);
+/// Calls of people are told apart from those of personas: what people do is never a figure with synthetic users in it.
+fn tool_calls(tool: &'static str, outcome: &'static str, kind: AccountKind) -> metrics::Counter {
+    counter!(TOOL_CALLS, "tool" => tool, "outcome" => outcome, "caller" => kind.as_str())
+}
+
+pub(crate) fn tool_call(tool: &'static str, outcome: Outcome, kind: AccountKind, seconds: f64) {
+    tool_calls(tool, outcome.as_str(), kind).increment(1);
     histogram!(TOOL_CALL_DURATION, "tool" => tool).record(seconds);
 }
 
-pub(crate) fn unknown_tool() {
-    counter!(TOOL_CALLS, "tool" => "unknown", "outcome" => "unknown").increment(1);
+pub(crate) fn unknown_tool(kind: AccountKind) {
+    tool_calls("unknown", "unknown", kind).increment(1);
 }
 
 pub(crate) fn policy_decision(decision: &'static str, reason: &str, mode: &'static str) {

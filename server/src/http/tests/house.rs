@@ -106,6 +106,22 @@ async fn a_fold_that_halts_over_parked_commits_makes_the_house_unready_and_says_
 }
 
 #[tokio::test]
+async fn calls_of_people_and_of_personas_are_counted_apart() {
+    let house = TestHouse::open().await;
+    super::grants::granted(&house).await;
+    let metrics = house.ask("GET", "/metrics", None).await.text;
+    let counted = "gateway_tool_calls_total{tool=\"todo.create\",outcome=\"ok\",caller=";
+    assert!(
+        metrics.contains(&format!("{counted}\"human\"}} 1\n")),
+        "{metrics}"
+    );
+    assert!(
+        !metrics.contains(&format!("{counted}\"persona\"}} 1\n")),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
 async fn metrics_are_text_for_prometheus() {
     let house = TestHouse::open().await;
     house.ask("GET", "/livez", None).await;
