@@ -2,7 +2,6 @@
 //! time), so a persona that acts again soon comes back with the token it has, as a person's client does.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,16 +38,13 @@ impl Passes {
         deadline: Duration,
     ) -> Option<SecretString> {
         let wanted = SignedDuration::try_from(deadline.saturating_add(MARGIN)).ok()?;
-        match self.kept().entry(persona_id.clone()) {
-            Entry::Occupied(pass) if pass.get().ends_at.duration_since(now) >= wanted => {
-                Some(pass.get().token.clone())
-            }
-            Entry::Occupied(pass) => {
-                pass.remove();
-                None
-            }
-            Entry::Vacant(_) => None,
+        let mut kept = self.kept();
+        let pass = kept.get(persona_id)?;
+        if pass.ends_at.duration_since(now) >= wanted {
+            return Some(pass.token.clone());
         }
+        kept.remove(persona_id);
+        None
     }
 
     /// Keeps `token`, if it says itself how long it holds.

@@ -24,6 +24,12 @@ async fn client(url: &str) -> async_nats::Client {
     client
 }
 
+/// How the server keeps the log now.
+async fn log_config(context: &async_nats::jetstream::Context) -> Config {
+    let stream = context.get_stream(STREAM_NAME).await.unwrap();
+    stream.cached_info().config.clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_kept_three_times_is_set_up_as_soon_as_the_third_server_is_there() {
     let mut cluster = NatsCluster::start(2);
@@ -56,14 +62,7 @@ async fn a_log_kept_three_times_is_set_up_as_soon_as_the_third_server_is_there()
     let queue = log.ticks(LIMIT).await;
     let documents = JetStreamDocuments::open(connection, &thrice()).await;
     assert!(queue.is_ok() && documents.is_ok(), "{queue:?} {documents:?}");
-    let kept = asking
-        .get_stream(STREAM_NAME)
-        .await
-        .unwrap()
-        .cached_info()
-        .config
-        .num_replicas;
-    assert_eq!(kept, 3);
+    assert_eq!(log_config(&asking).await.num_replicas, 3);
 }
 
 #[tokio::test]
@@ -96,13 +95,7 @@ async fn a_stream_that_is_as_it_should_be_is_left_alone_and_another_is_mended() 
         drop(open(&server.url(), JetStreamSettings::default()).await);
     }
     mark("LEFT_ALONE").await;
-    let mut config = context
-        .get_stream(STREAM_NAME)
-        .await
-        .unwrap()
-        .cached_info()
-        .config
-        .clone();
+    let mut config = log_config(&context).await;
     config.max_bytes = 1_000_000;
     context.update_stream(&config).await.unwrap();
     for _ in 0..2 {
@@ -126,12 +119,5 @@ async fn a_stream_that_is_as_it_should_be_is_left_alone_and_another_is_mended() 
         "CREATED.MENDED".to_owned(),
     ];
     assert_eq!(seen, expected);
-    let mended = context
-        .get_stream(STREAM_NAME)
-        .await
-        .unwrap()
-        .cached_info()
-        .config
-        .max_bytes;
-    assert_eq!(mended, -1);
+    assert_eq!(log_config(&context).await.max_bytes, -1);
 }

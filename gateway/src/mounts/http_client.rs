@@ -172,18 +172,17 @@ impl HttpClient {
         if let Some(bearer) = &bearer {
             headers.insert(AUTHORIZATION, bearer.header());
         }
-        let mut enough = Enough::default();
-        let response = if let Some(origin) = &place.plain {
+        let (response, enough) = if let Some(origin) = &place.plain {
             let sent = self.web.wires.send(origin, request, now).await;
-            let (response, said) = sent.map_err(Failure::Io)?;
-            enough = said;
-            response.map(reqwest::Body::wrap).into()
+            let (response, enough) = sent.map_err(Failure::Io)?;
+            (response.map(reqwest::Body::wrap).into(), enough)
         } else {
             *request.uri_mut() = place.uri.clone();
             let request = request.map(reqwest::Body::wrap).try_into();
             let request: reqwest::Request = request.map_err(StreamableHttpError::Client)?;
             let response = self.web.http.execute(request).await;
-            response.map_err(StreamableHttpError::Client)?
+            let response = response.map_err(StreamableHttpError::Client)?;
+            (response, Enough::default())
         };
         let response = self.judge(response, bearer)?;
         let status = response.status();

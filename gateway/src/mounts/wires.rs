@@ -283,13 +283,10 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn wire(&mut self) -> &mut Option<Wire> {
-        self.wire.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn let_go(&mut self, left: Option<Incoming>) {
         let since = self.since;
-        if let Some(wire) = self.wire().take().filter(|wire| wire.connection.is_some()) {
+        let wire = self.wire.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wire) = wire.take().filter(|wire| wire.connection.is_some()) {
             self.home.rest(Idle { wire, left, since });
         }
     }
