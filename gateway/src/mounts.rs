@@ -253,7 +253,7 @@ struct Keeper {
 impl Keeper {
     async fn run(self) {
         let mut asked_at = None;
-        loop {
+        while self.inner.strong_count() > 0 {
             let now = self.clock.monotonic();
             let every = if self.mount.is_up() {
                 self.refresh
@@ -261,18 +261,15 @@ impl Keeper {
                 RETRY_EVERY.min(self.refresh)
             };
             let is_due = asked_at.is_none_or(|at| now.saturating_sub(at) >= every);
-            let mut is_other = false;
             if is_due {
                 asked_at = Some(now);
-                is_other = self.mount.refresh().await;
+                if self.mount.refresh().await {
+                    self.publish().await;
+                }
             }
-            is_other |= self.mount.follow_pins().await;
-            let Some(inner) = self.inner.upgrade() else { return };
-            if is_other {
-                let changed = inner.mounts.publish(&inner);
-                inner.announce_tools(&changed).await;
+            if self.mount.follow_pins().await {
+                self.publish().await;
             }
-            drop(inner);
             self.mount.sessions.close_rested(self.session_idle).await;
             telemetry::mount_sessions(&self.mount.settings.name, self.mount.sessions.len());
             let mut changes = self.mount.changes.lock().await;
@@ -285,6 +282,14 @@ impl Keeper {
                     inner.announce(&change, user.as_ref()).await;
                 }
             }
+        }
+    }
+
+    /// What is on offer now counts from here on: a tool that is kept back can be called until then.
+    async fn publish(&self) {
+        if let Some(inner) = self.inner.upgrade() {
+            let changed = inner.mounts.publish(&inner);
+            inner.announce_tools(&changed).await;
         }
     }
 }
