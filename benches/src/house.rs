@@ -134,6 +134,22 @@ impl Site {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
+    /// Connects to the running program's NATS server as the program itself does.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn nats(&self) -> anyhow::Result<async_nats::Client> {
+        let file = self.run_file();
+        let address: async_nats::ServerAddr = file["nats"].as_str().context("it does not run")?.parse()?;
+        let (user, password) = (
+            address.username().unwrap_or_default(),
+            address.password().unwrap_or_default(),
+        );
+        let options =
+            async_nats::ConnectOptions::new().user_and_password(user.to_owned(), password.to_owned());
+        Ok(options.connect(address.clone()).await?)
+    }
+
     /// Registers an account and logs it in; gives its token.
     ///
     /// # Errors

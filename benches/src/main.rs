@@ -6,6 +6,7 @@ mod bare_rmcp;
 mod cast;
 mod crypto;
 mod door;
+mod feed;
 mod figures;
 mod fold;
 mod gateway;
@@ -129,6 +130,27 @@ enum Bench {
         #[arg(long, default_value_t = 300)]
         turn_ms: u64,
     },
+    /// How late an event is on a page at a steady pace, and what viewers that do not read cost who writes
+    Feed {
+        /// The program to measure
+        #[arg(long, value_name = "PROGRAM")]
+        program: PathBuf,
+        /// Rounds, each of them once without and once with stalled viewers
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Seconds of one turn
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Events a second
+        #[arg(long, default_value_t = 500)]
+        per_second: u64,
+        /// Viewers that do not read
+        #[arg(long, default_value_t = 50)]
+        viewers: usize,
+        /// A script for node that looks at the feed in a browser
+        #[arg(long, value_name = "SCRIPT")]
+        browser: Option<PathBuf>,
+    },
     /// The bare rmcp server that `gateway`, `mount` and `cast` are measured beside
     #[command(hide = true)]
     BareRmcp,
@@ -203,6 +225,23 @@ async fn main() -> anyhow::Result<()> {
         }
         Bench::Crypto { rounds, turn_ms } => {
             crypto::measure(*rounds, Duration::from_millis(*turn_ms)).await?
+        }
+        Bench::Feed {
+            program,
+            rounds,
+            seconds,
+            per_second,
+            viewers,
+            browser,
+        } => {
+            let plan = feed::Plan {
+                rounds: *rounds,
+                turn: Duration::from_secs(*seconds),
+                per_second: *per_second,
+                viewers: *viewers,
+                browser: browser.clone(),
+            };
+            Box::pin(feed::measure(program, plan)).await?
         }
         Bench::BareRmcp => return bare_rmcp::serve().await,
     };
