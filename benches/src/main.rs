@@ -2,6 +2,7 @@
 //! ratio: absolute times belong to a machine and an hour, ratios travel.
 
 mod append;
+mod backup;
 mod bare_rmcp;
 mod cast;
 mod crypto;
@@ -151,6 +152,18 @@ enum Bench {
         #[arg(long, value_name = "SCRIPT")]
         browser: Option<PathBuf>,
     },
+    /// `dramatis backup`, a wipe and `dramatis restore` of a long log beside a bare copy of its files
+    Backup {
+        /// The program to measure
+        #[arg(long, value_name = "PROGRAM")]
+        program: PathBuf,
+        /// Rounds, each of them once everything
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Events in the log
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
+    },
     /// The bare rmcp server that `gateway`, `mount` and `cast` are measured beside
     #[command(hide = true)]
     BareRmcp,
@@ -243,6 +256,11 @@ async fn main() -> anyhow::Result<()> {
             };
             Box::pin(feed::measure(program, plan)).await?
         }
+        Bench::Backup {
+            program,
+            rounds,
+            events,
+        } => Box::pin(backup::measure(program, *rounds, *events)).await?,
         Bench::BareRmcp => return bare_rmcp::serve().await,
     };
     if cli.json {

@@ -74,7 +74,7 @@ pub(crate) async fn measure(program: &Path, rounds: usize, events: u64) -> anyho
 async fn measure_size(program: &Path, rounds: usize, events: u64) -> anyhow::Result<Size> {
     let server = NatsServer::start();
     let mut measured = Size {
-        events: append_history(&server.url(), events).await?,
+        events: append_history(async_nats::connect(server.url()).await?, events).await?,
         ..Size::default()
     };
     for _ in 0..rounds {
@@ -95,8 +95,8 @@ async fn measure_size(program: &Path, rounds: usize, events: u64) -> anyhow::Res
 }
 
 /// Appends the past through the driver, many personas at once, each guarded; gives how many events it has.
-pub(crate) async fn append_history(url: &str, events: u64) -> anyhow::Result<u64> {
-    let log = JetStreamLog::open(async_nats::connect(url).await?, JetStreamSettings::default()).await?;
+pub(crate) async fn append_history(client: async_nats::Client, events: u64) -> anyhow::Result<u64> {
+    let log = JetStreamLog::open(client, JetStreamSettings::default()).await?;
     let log = &log;
     stream::iter(0..PERSONAS)
         .map(|persona| async move {
