@@ -26,7 +26,7 @@ pub(crate) async fn measure(program: &Path, rounds: usize, events: u64) -> anyho
     let site = Site::new(program, &dir.path().join("data"))?;
     let appended = live_a_past(&site, events).await?;
     let before = checksums(&site)?;
-    let (mut backups, mut restores, mut copies) = (Spread::default(), Spread::default(), Spread::default());
+    let (mut backups, mut returns, mut copies) = (Spread::default(), Spread::default(), Spread::default());
     let (mut bytes, mut files) = (0, 0);
     for round in 0..rounds {
         let (backup, copy) = (
@@ -46,7 +46,7 @@ pub(crate) async fn measure(program: &Path, rounds: usize, events: u64) -> anyho
             "the restored tables are not those from before"
         );
         backups.add(took(&made)?);
-        restores.add(took(&restored)?);
+        returns.add(took(&restored)?);
         copies.add(copy_bare(&backup, &copy)?);
         bytes = made["bytes"].as_u64().unwrap_or_default();
         files = made["files"].as_u64().unwrap_or_default();
@@ -62,11 +62,11 @@ pub(crate) async fn measure(program: &Path, rounds: usize, events: u64) -> anyho
             "files": files,
             "mb": bytes / 1_000_000,
             "backup": backups.to_json(),
-            "restore": restores.to_json(),
+            "restore": returns.to_json(),
             "checksums": "equal",
         }),
         limit: json!({ "copy": copies.to_json() }),
-        ratio: json!({ "backup": ratio(&backups), "restore": ratio(&restores) }),
+        ratio: json!({ "backup": ratio(&backups), "restore": ratio(&returns) }),
     })
 }
 
