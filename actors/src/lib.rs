@@ -42,6 +42,7 @@ mod model;
 mod passes;
 mod persona;
 mod purse;
+mod recall;
 mod report;
 mod roster;
 mod roster_actor;

@@ -13,6 +13,7 @@ use crate::brains::Brains;
 use crate::expectations::Expectations;
 use crate::passes::Passes;
 use crate::purse::Purse;
+use crate::recall::Recall;
 use crate::report::TickProgress;
 use crate::roster_actor::ReadUpTo;
 use crate::settings::CastSettings;
@@ -43,6 +44,8 @@ pub(crate) struct Stage {
     pub(crate) purse: Purse,
     /// With what personas come back.
     pub(crate) passes: Passes,
+    /// Where they were last looked at.
+    pub(crate) recall: Recall,
     /// What personas expect of one another in shared spaces.
     pub(crate) expectations: Expectations,
     /// How far the roster has read.
@@ -75,6 +78,7 @@ impl Stage {
             clock,
             purse: Purse::new(settings.model.spend),
             passes: Passes::default(),
+            recall: Recall::default(),
             expectations: Expectations::default(),
             read: ReadUpTo::default(),
             rates_slowness: AtomicBool::new(true),

@@ -138,8 +138,12 @@ impl EventLog for JetStreamLog {
         self.last_commit(subject).await
     }
 
-    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
-        self.subject_commits(subject).await
+    async fn read_subject_after(
+        &self,
+        subject: &Subject,
+        after: StreamSeq,
+    ) -> Result<Vec<RecordedCommit>, LogError> {
+        self.subject_commits(subject, after).await
     }
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {

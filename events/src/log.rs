@@ -37,7 +37,16 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError>;
 
     /// Every commit of `subject`, oldest first; ends at the log's present end.
-    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError>;
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.read_subject_after(subject, StreamSeq::ZERO).await
+    }
+
+    /// As [`EventLog::read_subject`], what is stored after `after` alone.
+    async fn read_subject_after(
+        &self,
+        subject: &Subject,
+        after: StreamSeq,
+    ) -> Result<Vec<RecordedCommit>, LogError>;
 
     /// Everything after `after`, oldest first, then what is yet to come. It does not end; an error item does not
     /// end it either, but a reader that must not miss anything follows anew from its own checkpoint.

@@ -12,7 +12,8 @@ use events::CallId;
 use futures::FutureExt as _;
 use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, RequestMetaObject, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ErrorData,
+    RequestMetaObject, Tool,
 };
 use rmcp::service::RequestContext;
 use serde_json::Value;
@@ -230,12 +231,12 @@ impl Inner {
 
 /// Checks the arguments, runs the tool and checks its answer.
 async fn carry_out(tool: &Registered, context: CallContext, mut arguments: Value) -> (Outcome, Answer) {
-    let faults = tool.input.faults(&arguments);
-    if !faults.is_empty() {
-        return (Outcome::Invalid, Ok(told(faults.join("; "))));
-    }
-    // What goes to an upstream goes as it came.
-    if !tool.spec.is_mounted() {
+    // What goes to an upstream goes as it came: how it takes what does not fit is part of what it is asked for.
+    if let Some(input) = &tool.input {
+        let faults = input.faults(&arguments);
+        if !faults.is_empty() {
+            return (Outcome::Invalid, Ok(told(faults.join("; "))));
+        }
         wholes(&mut arguments);
     }
     let name = tool.spec.about.name;
@@ -282,6 +283,7 @@ fn outcome_of(answer: &Answer) -> Outcome {
     match answer {
         Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => Outcome::Rejected,
         Ok(_) => Outcome::Ok,
+        Err(error) if error.code == ErrorCode::INVALID_PARAMS => Outcome::Rejected,
         Err(_) => Outcome::Failed,
     }
 }

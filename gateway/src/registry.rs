@@ -10,7 +10,7 @@ use rmcp::model::{Tool, ToolAnnotations};
 use serde::Serialize;
 
 use crate::error::GatewayError;
-use crate::schema::Check;
+use crate::schema::{self, Check};
 use crate::tool::{About, EncryptedFields, Hint, Scope, ToolSpec};
 
 /// The tools there are, the same for every caller.
@@ -26,16 +26,18 @@ type Tools = BTreeMap<&'static str, Arc<Registered>>;
 #[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) spec: ToolSpec,
-    pub(crate) input: Check,
+    /// None of a mounted tool: what its arguments should be is for its server to say, in its own words.
+    pub(crate) input: Option<Check>,
     pub(crate) output: Option<Check>,
     described: Tool,
 }
 
 impl Registered {
-    /// A tool of a mounted server, shown to clients as `described`.
+    /// A tool of a mounted server, shown to clients as `described`. Its schema must be one.
     pub(crate) fn mounted(spec: ToolSpec, described: Tool) -> Result<Self, String> {
+        schema::compiles(&spec.input)?;
         Ok(Self {
-            input: Check::foreign(&spec.input)?,
+            input: None,
             output: None,
             spec,
             described,
@@ -72,7 +74,7 @@ impl ToolRegistry {
             };
             let output = spec.output.as_ref();
             let registered = Registered {
-                input: compiled("input", &spec.input)?,
+                input: Some(compiled("input", &spec.input)?),
                 output: output.map(|schema| compiled("output", schema)).transpose()?,
                 described: describe(&spec),
                 spec,

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use events::{
-    Commit, CommitId, Event, ExpectedSeq, LogError, PersonaId, Rejection, StreamSeq, Subject, TickId,
+    Commit, CommitId, Event, ExpectedSeq, LogError, PersonaId, RecordedCommit, Rejection, StreamSeq, Subject,
+    TickId,
 };
 
 use crate::diary::Diary;
-use crate::roster::{self, RosterEntry};
+use crate::recall::Fold;
+use crate::roster::RosterEntry;
 use crate::stage::Stage;
 
 /// How long the log may take for one answer before it counts as none.
@@ -42,23 +44,29 @@ pub(crate) async fn fold_subject(
     stage: &Stage,
     persona_id: &PersonaId,
 ) -> Result<Option<(RosterEntry, Diary)>, LogError> {
-    let subject = Subject::Persona(persona_id.clone());
-    let commits = stage
-        .within(ANSWER_WITHIN, stage.log.read_subject(&subject))
-        .await
-        .unwrap_or_else(|| {
-            Err(LogError::Unavailable(
-                "reading a persona's subject took too long".to_owned(),
-            ))
-        })?;
-    let mut diary = Diary::default();
-    for recorded in &commits {
-        diary.fold(recorded);
+    let mut fold = stage.recall.of(persona_id);
+    let mut commits = read_subject(stage, persona_id, fold.read_after()).await?;
+    if !fold.leads_to(&commits) {
+        // It was erased, or the log is another one: what is kept of it tells of a past that is not there.
+        fold = Fold::default();
+        commits = read_subject(stage, persona_id, fold.read_after()).await?;
     }
-    Ok(commits
-        .iter()
-        .fold(None, roster::fold)
-        .map(|entry| (entry, diary)))
+    fold.fold(&commits);
+    stage.recall.keep(persona_id, &fold);
+    Ok(fold.into_persona())
+}
+
+async fn read_subject(
+    stage: &Stage,
+    persona_id: &PersonaId,
+    after: StreamSeq,
+) -> Result<Vec<RecordedCommit>, LogError> {
+    let subject = Subject::Persona(persona_id.clone());
+    let read = stage.log.read_subject_after(&subject, after);
+    stage.within(ANSWER_WITHIN, read).await.unwrap_or_else(|| {
+        let reason = "reading a persona's subject took too long".to_owned();
+        Err(LogError::Unavailable(reason))
+    })
 }
 
 /// Appends what happens in one tick.

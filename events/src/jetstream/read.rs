@@ -59,13 +59,17 @@ impl JetStreamLog {
             .transpose()
     }
 
-    pub(super) async fn subject_commits(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+    pub(super) async fn subject_commits(
+        &self,
+        subject: &Subject,
+        after: StreamSeq,
+    ) -> Result<Vec<RecordedCommit>, LogError> {
         let subject = subject.to_string();
         let Some(last) = self.last_message(&subject).await? else {
             return Ok(Vec::new());
         };
         let part = OneSubject { log: self, subject };
-        let mut deliveries = bounded::read(part, StreamSeq::ZERO, StreamSeq(last.sequence)).await?;
+        let mut deliveries = bounded::read(part, after, StreamSeq(last.sequence)).await?;
         let mut commits = Vec::new();
         while let Some(delivery) = deliveries.next().await {
             commits.push(delivery?.into_commit()?);

@@ -156,7 +156,9 @@ impl OneCall<'_> {
         };
         let body = serde_json::to_vec(&request).map_err(|_| Unanswered::Nonsense)?;
         let mut headers = HeaderMap::with_capacity(HEADERS_USUAL);
-        headers.extend(self.known.headers());
+        if let Some(version) = &self.known.version {
+            headers.insert(VERSION, version.clone());
+        }
         if let Some(session) = &self.known.session
             && let Ok(session) = HeaderValue::from_str(session)
         {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use axum::body::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use http_body_util::Full;
-use reqwest::{RequestBuilder, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
+use http_body::Body;
+use http_body_util::{BodyDataStream, BodyExt as _, Full};
+use reqwest::RequestBuilder;
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ErrorData, GetExtensions as _, GetMeta as _, ServerJsonRpcMessage,
 };
@@ -119,7 +121,7 @@ impl HttpClient {
         session: Option<Arc<str>>,
         headers: HashMap<HeaderName, HeaderValue>,
         bearer: Option<Arc<Bearer>>,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response<impl Told>, Failure> {
         let mut request = request.header(ACCEPT, JSON_OR_EVENTS);
         for (name, value) in headers {
             request = request.header(name, value);
@@ -131,11 +133,11 @@ impl HttpClient {
             request = request.header(AUTHORIZATION, bearer.header());
         }
         let response = request.send().await.map_err(StreamableHttpError::Client)?;
-        self.judge(response, bearer)
+        self.judge(told(response), bearer)
     }
 
     /// What goes for every answer, whatever was asked.
-    fn judge(&self, response: Response, bearer: Option<Arc<Bearer>>) -> Result<Response, Failure> {
+    fn judge<B>(&self, response: Response<B>, bearer: Option<Arc<Bearer>>) -> Result<Response<B>, Failure> {
         if response.status() == StatusCode::UNAUTHORIZED {
             self.credential.refuse(bearer);
             // What the server says of itself is for our log; the header holds no secret of ours.
@@ -172,19 +174,28 @@ impl HttpClient {
         if let Some(bearer) = &bearer {
             headers.insert(AUTHORIZATION, bearer.header());
         }
-        let (response, enough) = if let Some(origin) = &place.plain {
+        if let Some(origin) = &place.plain {
             let sent = self.web.wires.send(origin, request, now).await;
             let (response, enough) = sent.map_err(Failure::Io)?;
-            (response.map(reqwest::Body::wrap).into(), enough)
-        } else {
-            *request.uri_mut() = place.uri.clone();
-            let request = request.map(reqwest::Body::wrap).try_into();
-            let request: reqwest::Request = request.map_err(StreamableHttpError::Client)?;
-            let response = self.web.http.execute(request).await;
-            let response = response.map_err(StreamableHttpError::Client)?;
-            (response, Enough::default())
-        };
+            let response = response.map(|body| body.map_err(|error| Failure::Io(io::Error::other(error))));
+            let response = self.judge(response, bearer)?;
+            return self.answered(response, is_in_session, enough).await;
+        }
+        *request.uri_mut() = place.uri.clone();
+        let request = request.map(reqwest::Body::wrap).try_into();
+        let request: reqwest::Request = request.map_err(StreamableHttpError::Client)?;
+        let response = self.web.http.execute(request).await;
+        let response = told(response.map_err(StreamableHttpError::Client)?);
         let response = self.judge(response, bearer)?;
+        self.answered(response, is_in_session, Enough::default()).await
+    }
+
+    async fn answered(
+        &self,
+        response: Response<impl Told>,
+        is_in_session: bool,
+        enough: Enough,
+    ) -> Result<Answered, Failure> {
         let status = response.status();
         if status == StatusCode::NOT_FOUND && is_in_session {
             return Ok(Answered::NoSession);
@@ -217,11 +228,11 @@ impl HttpClient {
     }
 
     /// The whole body, within the limit.
-    async fn body(&self, response: Response) -> Result<Vec<u8>, Failure> {
+    async fn body(&self, response: Response<impl Told>) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
-        let mut stream = response.bytes_stream();
+        let mut stream = std::pin::pin!(BodyDataStream::new(response.into_body()));
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(StreamableHttpError::Client)?;
+            let chunk = chunk?;
             if body.len() + chunk.len() > self.bytes_max {
                 return Err(unexpected(TooLong(self.bytes_max).to_string()));
             }
@@ -230,10 +241,10 @@ impl HttpClient {
         Ok(body)
     }
 
-    fn events(&self, response: Response) -> Events {
+    fn events(&self, response: Response<impl Told>) -> Events {
         let mut limit = EventLimit::new(self.bytes_max);
         let mut has_failed = false;
-        let chunks = response.bytes_stream().map(move |chunk| {
+        let chunks = BodyDataStream::new(response.into_body()).map(move |chunk| {
             let chunk = chunk.map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)?;
             limit.pass(&chunk).map_err(Box::new)?;
             Ok::<Bytes, Box<dyn std::error::Error + Send + Sync>>(chunk)
@@ -256,7 +267,17 @@ fn unexpected(what: impl Into<Cow<'static, str>>) -> Failure {
     StreamableHttpError::UnexpectedServerResponse(what.into())
 }
 
-fn kind(response: &Response) -> &str {
+/// The body of an answer.
+trait Told: Body<Data = Bytes, Error = Failure> + Send + 'static {}
+
+impl<B: Body<Data = Bytes, Error = Failure> + Send + 'static> Told for B {}
+
+/// The library's answer, with failures of ours.
+fn told(response: reqwest::Response) -> Response<impl Told> {
+    Response::from(response).map(|body| body.map_err(StreamableHttpError::Client))
+}
+
+fn kind<B>(response: &Response<B>) -> &str {
     let kind = response.headers().get(CONTENT_TYPE);
     kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default()
 }

@@ -181,7 +181,10 @@ impl ServerHandler for Shop {
         self.shared.headers.lock().unwrap().push(parts.headers.clone());
         let text = |text: String| CallToolResult::success(vec![ContentBlock::text(text)]);
         let result = match request.name.as_ref() {
-            "echo" => text(request.arguments.unwrap()["text"].as_str().unwrap().to_owned()),
+            "echo" => match request.arguments.unwrap()["text"].as_str() {
+                Some(said) => text(said.to_owned()),
+                None => return Err(ErrorData::invalid_params("text: expected a string", None)),
+            },
             "count" => text(self.count.fetch_add(1, Ordering::SeqCst).to_string()),
             "fail" => CallToolResult::error(vec![ContentBlock::text("the shelf is empty")]),
             "refuse" => {

@@ -65,8 +65,12 @@ impl EventLog for MutableLog {
         self.answers()?.last(subject).await
     }
 
-    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
-        let commits = self.answers()?.read_subject(subject).await;
+    async fn read_subject_after(
+        &self,
+        subject: &Subject,
+        after: StreamSeq,
+    ) -> Result<Vec<RecordedCommit>, LogError> {
+        let commits = self.answers()?.read_subject_after(subject, after).await;
         // Over a network others get their turn between a read and what is made of it.
         tokio::task::yield_now().await;
         commits
