@@ -158,8 +158,10 @@ async fn pass(inner: &Arc<Inner>, request: Request, behind: &Behind) -> Result<R
     };
     let principal = Arc::new(principal);
     parts.extensions.insert(principal.clone());
+    // Here and below, what is not the short way has a box of its own: a future is as large as the largest of its ways, and
+    // all of it is moved for each request.
     if parts.method != Method::POST {
-        return Ok(forward_without_body(inner, parts, behind, session).await);
+        return Ok(Box::pin(forward_without_body(inner, parts, behind, session)).await);
     }
     let body = json_rpc::read(body, body_bytes_max, inner.clock.as_ref()).await?;
     let message = json_rpc::examine(&body).map_err(IntoResponse::into_response)?;
@@ -181,13 +183,14 @@ async fn pass(inner: &Arc<Inner>, request: Request, behind: &Behind) -> Result<R
             token: None,
             ..Principal::clone(&principal)
         });
-        open(inner, parts, body, behind, owner, opened_by).await?
+        Box::pin(open(inner, parts, body, behind, owner, opened_by)).await?
     } else if session.is_none() && message.may_take_its_time() {
         let id = message.id.map(ToOwned::to_owned);
         let behind = behind.clone();
-        patient::wait(inner, id, async move { forward(parts, body, &behind).await }).await
+        let answering = Box::pin(async move { forward(parts, body, &behind).await });
+        patient::wait(inner, id, answering).await
     } else {
-        forward(parts, body, behind).await
+        Box::pin(forward(parts, body, behind)).await
     };
     let response = ended_behind_us(inner, response, session.as_ref()).await;
     Ok(holding(response, session, Some(counted)))

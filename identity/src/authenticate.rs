@@ -187,7 +187,7 @@ impl Identity {
         {
             return Ok(verified);
         }
-        let verified = match self.vouched(token).await {
+        let verified = match Box::pin(self.vouched(token)).await {
             Some(verified) => verified?,
             None => self
                 .inner

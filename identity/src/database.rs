@@ -75,7 +75,7 @@ impl Db {
     pub(crate) async fn begin(&self) -> Result<Tx, IdentityError> {
         Ok(match self {
             Self::Sqlite(pool) => Tx::Sqlite(sqlite::begin(pool).await?),
-            Self::Postgres(pool) => Tx::Postgres(postgres::begin(pool).await?),
+            Self::Postgres(pool) => Tx::Postgres(Box::pin(postgres::begin(pool)).await?),
         })
     }
 

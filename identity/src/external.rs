@@ -364,7 +364,7 @@ impl Identity {
         }
         match external.source.spaces(&SecretString::from(token)).await {
             Ok(places) => {
-                let mirrored = self.mirror_places(user, &places).await;
+                let mirrored = Box::pin(self.mirror_places(user, &places)).await;
                 mirrored.map_err(|error| TokenError::Unavailable(external.unfit(error)))?;
                 external.places_known(user, now);
                 Ok(())

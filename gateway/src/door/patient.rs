@@ -28,9 +28,8 @@ type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 pub(crate) async fn wait(
     inner: &Arc<Inner>,
     id: Option<Box<RawValue>>,
-    answering: impl Future<Output = Response> + Send + 'static,
+    mut answering: Answering,
 ) -> Response {
-    let mut answering: Answering = Box::pin(answering);
     // Whichever is first; an answer that is not there yet is waited for again, behind a stream.
     tokio::select! {
         answer = &mut answering => answer,

@@ -76,7 +76,7 @@ pub(super) async fn through(
             // The client speaks the server's era and comes back with what is needed.
             return Ok(done(CallToolResponse::InputRequired(needed)));
         }
-        match bring(&mut params, needed, asked).await {
+        match Box::pin(bring(&mut params, needed, asked)).await {
             Ok(()) => {}
             Err(error) => return Ok(Reply::AsIs(Err(error))),
         }

@@ -207,7 +207,7 @@ impl OneCall<'_> {
             let (url, session) = (self.direct.url.clone(), Some(session.clone()));
             let client = &self.direct.client;
             let resumed = client.get_stream(url, session, Some(last.clone()), None, self.known.headers());
-            events = resumed.await?;
+            events = Box::pin(resumed).await?;
         }
         Err(Unanswered::Lost("the stream ended without an answer".to_owned()))
     }
@@ -218,7 +218,13 @@ impl OneCall<'_> {
         if head.method.is_none() {
             return answer_to(&self.id, &head).map(Some);
         }
-        match read(data)? {
+        Box::pin(self.told(read(data)?)).await;
+        Ok(None)
+    }
+
+    /// Something that the server says before it answers.
+    async fn told(&self, message: ServerJsonRpcMessage) {
+        match message {
             ServerJsonRpcMessage::Notification(told) => self.lines.hear(told.notification).await,
             ServerJsonRpcMessage::Request(asked) => {
                 // The client said that it cannot be asked anything, and so did we in its name.
@@ -232,7 +238,6 @@ impl OneCall<'_> {
             }
             _ => {}
         }
-        Ok(None)
     }
 }
 

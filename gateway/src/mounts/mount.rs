@@ -366,14 +366,14 @@ impl Mount {
         let exchanged = match &self.exchange {
             // Asking what tools there are is not in anybody's name.
             Some(_) if principal.is_none() && self.settings.auth_file.is_some() => None,
-            Some(exchange) => Some(exchange.bearer(principal).await?),
+            Some(exchange) => Some(Box::pin(exchange.bearer(principal)).await?),
             None => None,
         };
-        let (whose, whom) = match principal {
-            Some(principal) => (self.whose(principal), self.on_behalf(principal)),
-            None => (Whose::Everybodys, self.for_everybody()),
+        let whose = principal.map_or(Whose::Everybodys, |principal| self.whose(principal));
+        let open = async || {
+            let whom = principal.map_or_else(|| self.for_everybody(), |principal| self.on_behalf(principal));
+            self.open(whom, exchanged.clone()).await
         };
-        let open = async || self.open(whom, exchanged.clone()).await;
         let in_use = self.sessions.get(&whose, open).await;
         if let (Err(OpenError::Unauthorized), Some(exchange), Some(bearer)) =
             (&in_use, &self.exchange, &exchanged)
@@ -545,9 +545,8 @@ impl Mount {
                 Box::pin(connection.forward(request, asked.context, deadline, clock)).await
             }
             (None, None) => {
-                connection
-                    .ask(session.shown_with(request.clone()), deadline, clock)
-                    .await
+                let request = session.shown_with(request.clone());
+                Box::pin(connection.ask(request, deadline, clock)).await
             }
         };
         if answered.is_err() && session.was_refused() {

@@ -84,7 +84,7 @@ impl Sessions {
         let hold = self.hold(whose)?;
         let mut connection = hold.slot.connection.lock().await;
         if let Some(closed) = connection.take_if(|connection| connection.is_closed()) {
-            closed.close().await;
+            Box::pin(closed.close()).await;
         }
         let found = if let Some(open) = connection.as_ref() {
             open.clone()

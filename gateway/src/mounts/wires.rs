@@ -94,7 +94,7 @@ struct Wire {
 
 #[derive(Debug)]
 struct Idle {
-    wire: Wire,
+    wire: Box<Wire>,
     /// What is left of its last answer.
     left: Option<Incoming>,
     since: Duration,
@@ -124,7 +124,7 @@ impl Wires {
         loop {
             let (mut wire, was_used) = match self.rested(now).await {
                 Some(wire) => (wire, true),
-                None => (self.connect(&origin.whole).await?, false),
+                None => (Box::pin(self.connect(&origin.whole)).await?, false),
             };
             let sent = wire.sender.try_send_request(request);
             match wire.connection.drive(sent).await {
@@ -149,7 +149,7 @@ impl Wires {
     }
 
     /// A connection that is ready for a request now.
-    async fn rested(&self, now: Duration) -> Option<Wire> {
+    async fn rested(&self, now: Duration) -> Option<Box<Wire>> {
         loop {
             let idle = {
                 let mut all = self.idle();
@@ -167,17 +167,17 @@ impl Wires {
         }
     }
 
-    async fn connect(&self, to: &Uri) -> io::Result<Wire> {
+    async fn connect(&self, to: &Uri) -> io::Result<Box<Wire>> {
         let mut connector = self.connector.clone();
         poll_fn(|cx| connector.poll_ready(cx))
             .await
             .map_err(io::Error::other)?;
         let stream = connector.call(to.clone()).await.map_err(io::Error::other)?;
         let (sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
-        Ok(Wire {
+        Ok(Box::new(Wire {
             sender,
             connection: Some(connection),
-        })
+        }))
     }
 
     fn idle(&self) -> MutexGuard<'_, VecDeque<Idle>> {
@@ -227,7 +227,7 @@ impl Drive for Option<Connection> {
 
 impl Idle {
     /// Its connection, if it can take a request now; nothing is waited for.
-    async fn get_ready(mut self) -> Option<Wire> {
+    async fn get_ready(mut self) -> Option<Box<Wire>> {
         let is_ready = poll_fn(|cx| {
             let is_ready = self.is_read(cx) && {
                 self.wire.connection.move_on(cx);
@@ -276,7 +276,7 @@ fn next_frame(
 pub(super) struct Answer {
     body: Option<Incoming>,
     /// Never locked: a body is to be shareable, and a connection is not.
-    wire: Mutex<Option<Wire>>,
+    wire: Mutex<Option<Box<Wire>>>,
     home: Wires,
     since: Duration,
     enough: Enough,

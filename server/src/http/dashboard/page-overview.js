@@ -77,7 +77,12 @@ export function show(place, { signal }) {
     frame({ items, events }) {
       if (!isPast) perSecond.note(events);
       isPast = false;
-      const lines = items.slice(-TICKER).map((item) => {
+      // What a persona does is told by itself; that the gateway let it through says the same again.
+      const isTwice = (item) => {
+        const { kind, id } = subjectOf(item);
+        return kind === "session" && names.has(id);
+      };
+      const lines = items.filter((item) => !isTwice(item)).slice(-TICKER).map((item) => {
         const { tone, who, text } = line(item, (item) => names.get(subjectOf(item).id) ?? "");
         return h("li", { class: tone }, eventLink(item.seq), h("span", { class: "what" }, [who, text].filter(Boolean).join(" ")));
       });
