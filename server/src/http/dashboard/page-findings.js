@@ -47,7 +47,8 @@ export function show(place, { signal }) {
     ({ report, as_of_seq }) => {
       put(trouble);
       if (!report) return put(list, quiet("Nobody has acted yet, so there is nothing to find."));
-      lede.textContent = `${report.findings.length ? plural(report.findings.length, "finding") : "Nothing crossed a rule"} as of ${full(report.as_of)}, each with the rows that show it.`;
+      const asOf = `as of ${full(report.as_of)}`;
+      lede.textContent = report.findings.length ? `${plural(report.findings.length, "finding")} ${asOf}, each with the rows that show it.` : `Nothing crossed a rule ${asOf}.`;
       put(list, h("div", { class: "row" }, copyButtons("the findings", () => ({ report, as_of_seq }), "findings.report")), report.findings.length === 0 ? quiet("Every rule holds: no tool fails more often, no module is rated worse, no error is new.") : null, report.findings.map(card));
       const deploys = report.deploys.map((deploy) => ({ at: deploy.deployed_at, what: `deployed ${deploy.name}`, more: deploy.note ?? "", seq: deploy.stream_seq }));
       const raters = report.raters.map((meter) => ({ at: meter.first_at, what: "a rater began", more: raterName(meter.rater), seq: null }));

@@ -69,11 +69,8 @@ export function show(place, { signal }) {
     (error) => put(trouble, failure(error)),
   );
 
-  ask("personas.list", { limit: 500 }, signal)
-    .then((page) => page.items.forEach((persona) => names.set(persona.persona_id, persona.name)))
-    .catch(() => {});
   let isPast = true;
-  openFeed(signal, {
+  const feed = {
     frame({ items, events }) {
       if (!isPast) perSecond.note(events);
       isPast = false;
@@ -89,7 +86,12 @@ export function show(place, { signal }) {
       ticker.prepend(...lines.reverse());
       while (ticker.children.length > TICKER) ticker.lastChild.remove();
     },
-  });
+  };
+  // What is told names who it was, so names come first; without them it is told all the same.
+  ask("personas.list", { limit: 500 }, signal)
+    .then((page) => page.items.forEach((persona) => names.set(persona.persona_id, persona.name)))
+    .catch(() => {})
+    .then(() => signal.aborted || openFeed(signal, feed));
   const counting = setInterval(() => answer && drawNumbers(answer), 1000);
   signal.addEventListener("abort", () => clearInterval(counting));
 
@@ -192,7 +194,7 @@ function lede({ cast, day, scores, alarms }) {
 
 function idle({ cast }) {
   const next = cast.next_due;
-  return next ? ["Nobody acts. ", h("strong", null, next.name), " is due ", when(next.at), cast.paused ? ", and the schedule is paused." : "."] : "Nobody acts.";
+  return next ? ["Nobody acts. ", h("strong", null, next.name), Date.parse(next.at) < Date.now() ? " was due " : " is due ", when(next.at), cast.paused ? ", and the schedule is paused." : "."] : "Nobody acts.";
 }
 
 function budget(name, micro, limit) {
