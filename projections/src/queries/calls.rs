@@ -75,6 +75,9 @@ pub struct CallDifference {
 }
 
 /// Both sides of every call that is compared, with what differs. A name the gateway did not keep says nothing.
+///
+/// Calls find each other by their ids. `|| ''` keeps the accounts out of it: there are indexes on those, and by them each
+/// call would be held against all others of its persona.
 const COMPARED: &str = "
     WITH compared AS (
         SELECT persona_actions.persona_id,
@@ -98,8 +101,8 @@ const COMPARED: &str = "
         FROM persona_actions
         JOIN ticks ON ticks.id = persona_actions.tick_id
         LEFT JOIN gateway_calls
-            ON gateway_calls.user_id = persona_actions.persona_id
-            AND gateway_calls.client_call_id = persona_actions.call_id
+            ON gateway_calls.client_call_id = persona_actions.call_id
+            AND gateway_calls.user_id || '' = persona_actions.persona_id
         WHERE ticks.trigger_kind <> 'external'
           AND ticks.started_at >= (SELECT MIN(started_at) FROM gateway_calls) - 60000000
         UNION ALL
@@ -112,8 +115,8 @@ const COMPARED: &str = "
         FROM gateway_calls
         JOIN personas ON personas.id = gateway_calls.user_id
         LEFT JOIN persona_actions
-            ON persona_actions.persona_id = gateway_calls.user_id
-            AND persona_actions.call_id = gateway_calls.client_call_id
+            ON persona_actions.call_id = gateway_calls.client_call_id
+            AND persona_actions.persona_id || '' = gateway_calls.user_id
         WHERE gateway_calls.client_call_id IS NOT NULL
           AND persona_actions.id IS NULL
     )";
@@ -250,4 +253,29 @@ fn difference_of(row: &DbRow) -> Result<CallDifference, sqlx::Error> {
         persona: row.try_get("persona")?,
         gateway: row.try_get("gateway")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A year of an hourly persona is a hundred thousand calls: none may be held against all others.
+    #[tokio::test]
+    async fn calls_find_each_other_by_their_ids_and_not_by_going_through_all_of_an_account() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Tables::open(&dir.path().join("tables.db")).await.unwrap();
+        let plan = crate::database::query_text(format!(
+            "EXPLAIN QUERY PLAN {COMPARED} SELECT COUNT(*) FROM compared"
+        ))
+        .fetch_all(tables.readers())
+        .await
+        .unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.try_get("detail").unwrap()).collect();
+        for other_side in [
+            "SEARCH gateway_calls USING AUTOMATIC COVERING INDEX (client_call_id=?)",
+            "SEARCH persona_actions USING AUTOMATIC COVERING INDEX (call_id=?)",
+        ] {
+            assert!(plan.iter().any(|step| step.starts_with(other_side)), "{plan:#?}");
+        }
+    }
 }
