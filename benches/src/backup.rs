@@ -15,7 +15,7 @@ use events::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::rebuild::append_history;
+use crate::rebuild::{Beside, append_history};
 
 /// How long the tables may take to come level with the log.
 const LEVEL_WITHIN: Duration = Duration::from_mins(10);
@@ -73,7 +73,7 @@ pub(crate) async fn measure(program: &Path, rounds: usize, events: u64) -> anyho
 /// Has the house fold a long past; gives how many events it has.
 async fn live_a_past(site: &Site, events: u64) -> anyhow::Result<u64> {
     let house = site.start_ready().await?;
-    let appended = append_history(site.nats().await?, events).await?;
+    let appended = append_history(site.nats().await?, events, Beside::House).await?;
     let (client, token, clock) = (reqwest::Client::new(), site.admin_token()?, SystemClock::new());
     let began = clock.monotonic();
     loop {

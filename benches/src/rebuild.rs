@@ -74,7 +74,7 @@ pub(crate) async fn measure(program: &Path, rounds: usize, events: u64) -> anyho
 async fn measure_size(program: &Path, rounds: usize, events: u64) -> anyhow::Result<Size> {
     let server = NatsServer::start();
     let mut measured = Size {
-        events: append_history(async_nats::connect(server.url()).await?, events).await?,
+        events: append_history(async_nats::connect(server.url()).await?, events, Beside::Nobody).await?,
         ..Size::default()
     };
     for _ in 0..rounds {
@@ -94,8 +94,21 @@ async fn measure_size(program: &Path, rounds: usize, events: u64) -> anyhow::Res
     Ok(measured)
 }
 
-/// Appends the past through the driver, many personas at once, each guarded; gives how many events it has.
-pub(crate) async fn append_history(client: async_nats::Client, events: u64) -> anyhow::Result<u64> {
+/// Who else writes to the log meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beside {
+    Nobody,
+    /// A house, which says of ticks it finds unfinished that they were interrupted.
+    House,
+}
+
+/// Appends the past through the driver, many personas at once, each guarded where nobody else writes; gives how many
+/// events it has.
+pub(crate) async fn append_history(
+    client: async_nats::Client,
+    events: u64,
+    beside: Beside,
+) -> anyhow::Result<u64> {
     let log = JetStreamLog::open(client, JetStreamSettings::default()).await?;
     let log = &log;
     stream::iter(0..PERSONAS)
@@ -103,7 +116,7 @@ pub(crate) async fn append_history(client: async_nats::Client, events: u64) -> a
             let (mut after, mut appended) = (StreamSeq::ZERO, 0);
             for (number, (subject, events)) in history_of(persona, events).enumerate() {
                 appended += events.len() as u64;
-                let is_guarded = matches!(subject, Subject::Persona(_));
+                let is_guarded = beside == Beside::Nobody && matches!(subject, Subject::Persona(_));
                 let id = CommitId::derived(&["bench", &persona.to_string(), &number.to_string()]);
                 let commit = Commit::new(id, subject, events::testing::sample_time(), events);
                 let expected = if is_guarded {

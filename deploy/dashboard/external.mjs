@@ -129,7 +129,10 @@ async function tickOne() {
   return before;
 }
 
-const onWall = (page, seq, type) => page.locator(`#feed li[data-seq="${seq}"][data-type="${type}"]`).waitFor();
+/** Waits until the page outside shows the event. */
+function onWall(page, seq, type) {
+  return page.locator(`#feed li[data-seq="${seq}"][data-type="${type}"]`).first().waitFor();
+}
 
 async function oneTruth(page) {
   const built = await browser.newPage();
