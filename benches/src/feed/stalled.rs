@@ -15,6 +15,9 @@ const BUILT_IN_MAX: usize = 32;
 /// Bytes the system takes for who does not read: few, so that it stalls soon.
 const RECEIVED_MAX: u32 = 4 * 1024;
 
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// Their connections, gone when dropped.
 pub(super) struct Stalled(#[expect(dead_code, reason = "held open")] Vec<TcpStream>);
 
@@ -53,8 +56,9 @@ async fn connect(address: &str) -> anyhow::Result<TcpStream> {
 /// Asks, reads that it is let in, and reads no more.
 async fn on_the_built_in_feed(site: &Site, token: &str) -> anyhow::Result<TcpStream> {
     let mut stream = connect(&site.api()).await?;
-    let asked =
-        format!("GET /api/v1/feed HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\r\n");
+    let api = site.api();
+    let host = api.rsplit('/').next().unwrap_or_default();
+    let asked = format!("GET /api/v1/feed HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n");
     stream.write_all(asked.as_bytes()).await?;
     expect(&mut stream, "HTTP/1.1 200").await?;
     Ok(stream)
@@ -87,12 +91,9 @@ async fn expect(stream: &mut TcpStream, word: &str) -> anyhow::Result<()> {
     let mut text = Vec::new();
     while !text.windows(word.len()).any(|window| window == word.as_bytes()) {
         let mut some = [0; 512];
-        let read = stream.read(&mut some).await?;
-        ensure!(
-            read > 0,
-            "the connection ended with {}",
-            String::from_utf8_lossy(&text)
-        );
+        let read = tokio::time::timeout(ANSWER_WITHIN, stream.read(&mut some)).await;
+        let read = read.map_or(Ok(0), |read| read)?;
+        ensure!(read > 0, "no {word}, but {}", String::from_utf8_lossy(&text));
         text.extend_from_slice(some.get(..read).unwrap_or_default());
     }
     Ok(())
