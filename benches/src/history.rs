@@ -267,15 +267,11 @@ impl EventLog for PreparedLog {
             .cloned())
     }
 
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
         let of_subject = self
             .commits
             .iter()
-            .filter(|recorded| recorded.seq > after && recorded.commit.subject == *subject);
+            .filter(|recorded| recorded.commit.subject == *subject);
         Ok(of_subject.cloned().collect())
     }
 

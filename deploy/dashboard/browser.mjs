@@ -2,11 +2,10 @@
 // text everywhere. Says what it saw, one line each; exits 1 at anything that is not as it must be.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launch, signInWith } from "./chromium.mjs";
 
 const { DASHBOARD_API: API, DASHBOARD_TOKEN: TOKEN, DASHBOARD_SCRATCH: SCRATCH, PICTURES } = process.env;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -27,15 +26,8 @@ const PAGES = [
   ...facts.hostile.slice(0, 2).map((id, index) => [`hostile-${index}`, `personas/${id}`]),
 ];
 
-const profile = mkdtempSync(join(tmpdir(), "dashboard-"));
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
-  chromiumSandbox: false,
-  args: ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const { browser, close } = await launch(PATIENCE);
 const troubles = [];
-browser.setDefaultTimeout(PATIENCE);
 browser.on("request", (request) => {
   const url = new URL(request.url());
   if (!["data:", "blob:"].includes(url.protocol) && url.origin !== API) troubles.push(`a request to ${url.origin}`);
@@ -44,8 +36,7 @@ browser.on("request", (request) => {
 try {
   await run();
 } finally {
-  await browser.close();
-  rmSync(profile, { recursive: true, force: true });
+  await close();
 }
 if (troubles.length) {
   for (const trouble of new Set(troubles)) console.error(`  trouble: ${trouble}`);
@@ -105,9 +96,7 @@ async function signIn() {
   await page.getByRole("heading", { name: "With a token" }).waitFor();
   await audit(page, "sign-in");
   if (PICTURES) await page.screenshot({ path: join(PICTURES, "sign-in.png") });
-  await page.getByLabel("Token", { exact: true }).fill(TOKEN);
-  await page.getByRole("button", { name: "Sign in with the token" }).click();
-  await page.getByRole("heading", { level: 1, name: /stage/ }).waitFor();
+  await signInWith(page, TOKEN);
   const cookies = await browser.cookies();
   assert.equal(cookies.length, 1);
   assert.ok(cookies[0].httpOnly && cookies[0].sameSite === "Strict", JSON.stringify(cookies[0]));

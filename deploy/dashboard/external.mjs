@@ -3,12 +3,11 @@
 // while it was cut off is filled in; and a page of another origin gets no connection.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { connect, createServer as createProxy } from "node:net";
-import { tmpdir } from "node:os";
 import { join, normalize } from "node:path";
-import { chromium } from "playwright-core";
+import { launch, signInWith } from "./chromium.mjs";
 
 const { DASHBOARD_API: API, DASHBOARD_TOKEN: TOKEN, DASHBOARD_VIEWER, DASHBOARD_WALL, DASHBOARD_WEBSOCKET, PICTURES } = process.env;
 const VIEWER = JSON.parse(DASHBOARD_VIEWER);
@@ -19,14 +18,7 @@ const troubles = [];
 const wall = await serve(Number(new URL(DASHBOARD_WALL).port));
 const elsewhere = await serve(0);
 const line = await cuttable(Number(new URL(DASHBOARD_WEBSOCKET).port));
-const profile = mkdtempSync(join(tmpdir(), "wall-"));
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
-  chromiumSandbox: false,
-  args: ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-browser.setDefaultTimeout(PATIENCE);
+const { browser, close } = await launch(PATIENCE);
 try {
   await otherOrigin();
   const page = await signIn(wall.address);
@@ -34,9 +26,8 @@ try {
   await gap(page);
   await page.close();
 } finally {
-  await browser.close();
+  await close();
   for (const server of [wall, elsewhere, line]) server.close();
-  rmSync(profile, { recursive: true, force: true });
 }
 for (const trouble of troubles) console.error(`  trouble: ${trouble}`);
 process.exit(troubles.length ? 1 : 0);
@@ -137,9 +128,7 @@ function onWall(page, seq, type) {
 async function oneTruth(page) {
   const built = await browser.newPage();
   await built.goto(`${API}/`);
-  await built.getByLabel("Token", { exact: true }).fill(TOKEN);
-  await built.getByRole("button", { name: "Sign in with the token" }).click();
-  await built.getByRole("heading", { level: 1, name: /stage/ }).waitFor();
+  await signInWith(built, TOKEN);
   await built.goto(`${API}/#/feed`);
   await built.getByText("live", { exact: true }).waitFor();
   const before = await tickOne();

@@ -1,27 +1,15 @@
 // Looks at the live feed in Chromium while others write, and measures from each event's time to the frame in which it
 // is painted. Prints one line of JSON.
 
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launch, signInWith } from "./chromium.mjs";
 
-const { DASHBOARD_API: API, DASHBOARD_TOKEN: TOKEN, SECONDS = "20", CHROMIUM = "/usr/bin/chromium" } = process.env;
+const { DASHBOARD_API: API, DASHBOARD_TOKEN: TOKEN, SECONDS = "20" } = process.env;
 
-const profile = mkdtempSync(join(tmpdir(), "feed-"));
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: CHROMIUM,
-  headless: true,
-  chromiumSandbox: false,
-  args: ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const { browser, close } = await launch(60_000);
 try {
   const page = await browser.newPage();
-  page.setDefaultTimeout(60_000);
   await page.goto(`${API}/`);
-  await page.getByLabel("Token", { exact: true }).fill(TOKEN);
-  await page.getByRole("button", { name: "Sign in with the token" }).click();
-  await page.getByRole("heading", { level: 1, name: /stage/ }).waitFor();
+  await signInWith(page, TOKEN);
   await page.goto(`${API}/#/feed`);
   await page.getByText("live", { exact: true }).waitFor();
   await page.locator(".feed li a").first().waitFor();
@@ -57,6 +45,5 @@ try {
     gap_marks: seen.gaps.length,
   }));
 } finally {
-  await browser.close();
-  rmSync(profile, { recursive: true, force: true });
+  await close();
 }

@@ -138,6 +138,10 @@ impl EventLog for JetStreamLog {
         self.last_commit(subject).await
     }
 
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.subject_commits(subject, StreamSeq::ZERO).await
+    }
+
     async fn read_subject_after(
         &self,
         subject: &Subject,

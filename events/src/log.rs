@@ -37,16 +37,20 @@ pub trait EventLog: fmt::Debug + Send + Sync + 'static {
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError>;
 
     /// Every commit of `subject`, oldest first; ends at the log's present end.
-    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
-        self.read_subject_after(subject, StreamSeq::ZERO).await
-    }
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError>;
 
     /// As [`EventLog::read_subject`], what is stored after `after` alone.
+    ///
+    /// Reads all of it and leaves out what came before, unless the driver knows better.
     async fn read_subject_after(
         &self,
         subject: &Subject,
         after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError>;
+    ) -> Result<Vec<RecordedCommit>, LogError> {
+        let mut commits = self.read_subject(subject).await?;
+        commits.retain(|recorded| recorded.seq > after);
+        Ok(commits)
+    }
 
     /// Everything after `after`, oldest first, then what is yet to come. It does not end; an error item does not
     /// end it either, but a reader that must not miss anything follows anew from its own checkpoint.

@@ -241,14 +241,9 @@ impl EventLog for MemoryLog {
         last.map(|stored| stored.read().into_commit()).transpose()
     }
 
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
         lock(&self.kept)
             .of(&subject.to_string())
-            .filter(|stored| stored.seq > after)
             .map(|stored| stored.read().into_commit())
             .collect()
     }

@@ -95,6 +95,23 @@ async fn unguarded_appends_to_one_subject_are_all_kept(log: &dyn EventLog) {
     assert_eq!(log.read_subject(&subject).await.unwrap().len(), 5);
 }
 
+async fn a_subject_is_read_from_any_place_on(log: &dyn EventLog) {
+    let (subject, other) = (
+        Subject::Record(id("read-on")),
+        Subject::Record(id("read-on-other")),
+    );
+    for n in 0..4 {
+        store(log, &commit(&subject, &format!("read-on-{n}"))).await;
+        store(log, &commit(&other, &format!("read-on-other-{n}"))).await;
+    }
+    let all = log.read_subject(&subject).await.unwrap();
+    let before = all.iter().map(|recorded| recorded.seq);
+    for (from, after) in std::iter::once(StreamSeq::ZERO).chain(before).enumerate() {
+        let rest = log.read_subject_after(&subject, after).await.unwrap();
+        assert_eq!(rest, all[from..]);
+    }
+}
+
 async fn racing_writers_of_one_subject_have_exactly_one_winner(log: &dyn EventLog) {
     let subject = Subject::Persona(id("raced"));
     let commits: Vec<Commit> = (0..8).map(|n| commit(&subject, &format!("raced-{n}"))).collect();
@@ -350,6 +367,7 @@ async fn a_bounded_read_gives_what_is_between_and_nothing_else(log: &dyn EventLo
 }
 
 async fn conforms(log: Arc<dyn EventLog>) {
+    a_subject_is_read_from_any_place_on(&*log).await;
     first_append_on_a_new_subject_expects_nothing_and_a_second_such_is_refused(&*log).await;
     a_retry_of_an_append_that_succeeded_is_a_duplicate_and_stores_nothing(&*log).await;
     unguarded_appends_to_one_subject_are_all_kept(&*log).await;

@@ -76,10 +76,9 @@ pub(crate) fn compiles(schema: &Map<String, Value>) -> Result<(), String> {
     let compiled = jsonschema::options()
         .with_pattern_options(PatternOptions::regex())
         .build(&Value::Object(schema.clone()));
-    match compiled {
-        Ok(_) => Ok(()),
-        Err(error) => Err(events::capped(&error.to_string(), REASON_CHARS_MAX)),
-    }
+    compiled
+        .map(drop)
+        .map_err(|error| events::capped(&error.to_string(), REASON_CHARS_MAX))
 }
 
 /// A compiled schema.

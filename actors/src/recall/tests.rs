@@ -1,5 +1,5 @@
-use events::testing::{given, id, sample_time};
-use events::{Cadence, Event, PersonaDescription, PersonaEnrolled, PersonaErased, Subject};
+use events::testing::{given, id, sample_time, samples};
+use events::{Event, Subject};
 
 use super::*;
 
@@ -7,36 +7,25 @@ fn anna() -> PersonaId {
     id("anna")
 }
 
+fn sample(type_name: &str) -> Event {
+    let mut samples = samples().into_iter();
+    samples.find(|event| event.type_name() == type_name).unwrap()
+}
+
 fn enrolled(name: &str) -> Event {
-    PersonaEnrolled(PersonaDescription {
-        persona_id: anna(),
-        email: "persona.anna@mana.test".to_owned(),
-        name: name.to_owned(),
-        archetype: "adhd-student".to_owned(),
-        system_prompt: "You are Anna.".to_owned(),
-        module_mix: [("todo".to_owned(), 1.0)].into(),
-        cadence: Cadence::Daily,
-        time_zone: "Europe/Berlin".to_owned(),
-        partners: Vec::new(),
-    })
-    .into()
+    let mut event = sample("PersonaEnrolled");
+    if let Event::PersonaEnrolled(enrolled) = &mut event {
+        name.clone_into(&mut enrolled.0.name);
+    }
+    event
 }
 
 fn halted() -> Event {
-    events::PersonaHalted {
-        persona_id: anna(),
-        restarts: 3,
-        reason: "panicked".to_owned(),
-    }
-    .into()
+    sample("PersonaHalted")
 }
 
 fn erased() -> Event {
-    PersonaErased {
-        persona_id: anna(),
-        spaces: Vec::new(),
-    }
-    .into()
+    sample("PersonaErased")
 }
 
 fn told(events: impl IntoIterator<Item = Event>) -> Vec<RecordedCommit> {

@@ -49,12 +49,8 @@ impl EventLog for Contested {
         self.0.last(subject).await
     }
 
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        self.0.read_subject_after(subject, after).await
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.0.read_subject(subject).await
     }
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
@@ -94,12 +90,8 @@ impl EventLog for Losable {
         self.log.last(subject).await
     }
 
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        self.log.read_subject_after(subject, after).await
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.log.read_subject(subject).await
     }
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
@@ -129,12 +121,8 @@ impl EventLog for Unfollowable {
         self.log.last(subject).await
     }
 
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        self.log.read_subject_after(subject, after).await
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.log.read_subject(subject).await
     }
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {

@@ -40,12 +40,8 @@ impl EventLog for Away {
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
         self.kept.last(subject).await
     }
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        self.kept.read_subject_after(subject, after).await
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.kept.read_subject(subject).await
     }
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
         self.kept.follow(after).await

@@ -44,12 +44,8 @@ impl EventLog for Overtaken {
         self.log.last(subject).await
     }
 
-    async fn read_subject_after(
-        &self,
-        subject: &events::Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        self.log.read_subject_after(subject, after).await
+    async fn read_subject(&self, subject: &events::Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.log.read_subject(subject).await
     }
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {

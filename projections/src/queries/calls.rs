@@ -221,6 +221,17 @@ impl Tables {
         ))
         .fetch_one(&mut snapshot.db())
         .await?;
+        let (compared, differing) = (
+            column::count(&counted, "compared")?,
+            column::count(&counted, "differing")?,
+        );
+        if differing == 0 {
+            // On most days; there is nothing to compare all of it once more for.
+            return Ok(CallAgreement {
+                compared,
+                ..CallAgreement::default()
+            });
+        }
         let rows = crate::database::query_text(format!(
             "-- name: call_differences
              {COMPARED}
@@ -238,8 +249,8 @@ impl Tables {
         .fetch_all(&mut snapshot.db())
         .await?;
         Ok(CallAgreement {
-            compared: column::count(&counted, "compared")?,
-            differing: column::count(&counted, "differing")?,
+            compared,
+            differing,
             differences: rows.iter().map(difference_of).collect::<Result<_, _>>()?,
         })
     }

@@ -28,12 +28,8 @@ impl EventLog for MadeAnew {
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
         self.0.last(subject).await
     }
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        self.0.read_subject_after(subject, after).await
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.0.read_subject(subject).await
     }
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
         self.0.follow(after).await

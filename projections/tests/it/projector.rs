@@ -136,12 +136,8 @@ impl EventLog for Troubled {
     async fn last(&self, subject: &Subject) -> Result<Option<RecordedCommit>, LogError> {
         self.log.last(subject).await
     }
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        self.log.read_subject_after(subject, after).await
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.log.read_subject(subject).await
     }
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {
         if takes_one(&self.mute_streams) {

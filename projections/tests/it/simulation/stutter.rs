@@ -47,12 +47,8 @@ impl EventLog for Stutter {
         self.log.last(subject).await
     }
 
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        self.log.read_subject_after(subject, after).await
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        self.log.read_subject(subject).await
     }
 
     async fn follow(&self, after: StreamSeq) -> Result<CommitStream, LogError> {

@@ -65,12 +65,8 @@ impl EventLog for MutableLog {
         self.answers()?.last(subject).await
     }
 
-    async fn read_subject_after(
-        &self,
-        subject: &Subject,
-        after: StreamSeq,
-    ) -> Result<Vec<RecordedCommit>, LogError> {
-        let commits = self.answers()?.read_subject_after(subject, after).await;
+    async fn read_subject(&self, subject: &Subject) -> Result<Vec<RecordedCommit>, LogError> {
+        let commits = self.answers()?.read_subject(subject).await;
         // Over a network others get their turn between a read and what is made of it.
         tokio::task::yield_now().await;
         commits
