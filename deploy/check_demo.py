@@ -11,6 +11,8 @@ import sys
 
 PERSONAS = 10
 CALLS_MIN = 3
+# The line of the report that holds what personas say of their calls against what the gateway saw.
+SEEN_ALIKE = "calls seen alike by personas and gateway"
 
 
 def faults(report, tables):
@@ -45,6 +47,14 @@ def faults(report, tables):
     )
     for email, module in unrated:
         yield f"{email} used {module} and did not rate it"
+
+    at_the_gateway = rows("SELECT count(*) FROM gateway_calls WHERE outcome <> 'pending'")[0][0]
+    seen_alike = {line["what"]: line["table"] for line in report["agreement"]}.get(SEEN_ALIKE)
+    if not sum(calls.values()) == at_the_gateway == seen_alike:
+        yield (
+            f"{sum(calls.values())} calls of personas, {at_the_gateway} with an end at the gateway,"
+            f" {seen_alike} that both tell alike in the report"
+        )
 
     if not report["agreement"]:
         yield "the report compares nothing with the log"

@@ -369,6 +369,17 @@ impl Gateway {
         Ok(())
     }
 
+    /// Waits, `within` at most, until all that happened to calls answered before this is in the log: answers go out before
+    /// it is.
+    pub async fn calls_recorded(&self, within: Duration) {
+        let inner = &self.inner;
+        tokio::select! {
+            () = inner.calls.journal_emptied() => {}
+            // Whoever reads the log now sees what is missing, which is the truth then.
+            () = inner.clock.sleep(within) => {}
+        }
+    }
+
     /// A record for whoever was granted it: its sealed fields under `data_key`, or as they stand without one. Whether it
     /// was granted is the caller's to know.
     ///

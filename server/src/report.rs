@@ -128,7 +128,12 @@ impl MorningReport {
 
     /// Whether log and tables tell the same story.
     pub(crate) fn agrees(&self) -> bool {
-        self.agreement.iter().all(|line| line.agrees)
+        self.disagreements().next().is_none()
+    }
+
+    /// What log and tables tell differently.
+    pub(crate) fn disagreements(&self) -> impl Iterator<Item = &Agreement> {
+        self.agreement.iter().filter(|line| !line.agrees)
     }
 
     /// The report for a terminal `width` columns wide, ending in a line break.

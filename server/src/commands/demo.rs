@@ -134,9 +134,11 @@ fn judge(ticks: &[TickReport], report: &MorningReport) -> Result<(), CommandErro
     if report.agrees() {
         return Ok(());
     }
-    Err(CommandError::Failed(
-        "the tables do not agree with the log; `dramatis verify` says where".to_owned(),
-    ))
+    let differing: Vec<String> = report.disagreements().map(ToString::to_string).collect();
+    Err(CommandError::Failed(format!(
+        "the tables do not agree with the log: {}; `dramatis verify` says where",
+        differing.join(", ")
+    )))
 }
 
 async fn live(
@@ -208,6 +210,7 @@ async fn report(
     took: Duration,
 ) -> Result<MorningReport, CommandError> {
     let app = &house.app;
+    app.gateway.calls_recorded(CATCH_UP).await;
     let end = app.log.state().await?.last_seq;
     app.projector
         .wait_for(end, CATCH_UP)

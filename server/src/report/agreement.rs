@@ -1,5 +1,7 @@
 //! Whether the log and the tables folded from it count the same things.
 
+use std::fmt;
+
 use projections::{CallAgreement, TableCounts};
 use serde::Serialize;
 
@@ -32,6 +34,12 @@ impl Agreement {
             agrees,
             note: (!agrees).then(|| "`dramatis audit calls` says which differ".to_owned()),
         }
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} and {})", self.what, self.table, self.log)
     }
 }
 
