@@ -57,6 +57,25 @@ impl CallAgreement {
     pub fn agrees(&self) -> bool {
         self.differing == 0
     }
+
+    /// What of it was different at an `earlier` look too. Answers of calls go out a moment before their record is in the
+    /// tables, so beside a server that runs a call may differ that will not in a moment. Differences beyond those that
+    /// are named are all taken for old ones.
+    #[must_use]
+    pub fn still(mut self, earlier: &Self) -> Self {
+        let is_new = |one: &CallDifference| {
+            !earlier
+                .differences
+                .iter()
+                .any(|other| (&other.persona_id, &other.call_id) == (&one.persona_id, &one.call_id))
+        };
+        if earlier.differing == earlier.differences.len() as u64 {
+            let named = self.differences.len();
+            self.differences.retain(|one| !is_new(one));
+            self.differing -= (named - self.differences.len()) as u64;
+        }
+        self
+    }
 }
 
 /// One call that the two sides tell differently.

@@ -78,6 +78,26 @@ async fn each_way_to_differ_is_named() {
 }
 
 #[tokio::test]
+async fn only_what_differed_before_is_still_a_difference() {
+    let earlier = agreement(taken("bad", CallOutcome::Ok)).await;
+    assert_eq!(differing(&earlier), [("bad", "outcome"), ("ok", "missing")]);
+    let later = agreement(taken("ok", CallOutcome::Error)).await;
+    assert_eq!(differing(&later), [("bad", "missing"), ("ok", "outcome")]);
+    assert_eq!(later.clone().still(&earlier), later);
+
+    let settled = agreement([taken("ok", CallOutcome::Ok), taken("bad", CallOutcome::Ok)].concat()).await;
+    assert_eq!(differing(&settled.still(&earlier)), [("bad", "outcome")]);
+    assert!(earlier.clone().still(&CallAgreement::default()).agrees());
+
+    // Whether it is one of those that were not named nobody can tell.
+    let many = CallAgreement {
+        differing: 200,
+        ..CallAgreement::default()
+    };
+    assert_eq!(earlier.clone().still(&many), earlier);
+}
+
+#[tokio::test]
 async fn a_call_the_persona_does_not_know_of_is_a_difference() {
     let door = [
         taken("ok", CallOutcome::Ok),

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use events::{SystemClock, SystemIds, UserId};
+use events::{Clock as _, SystemClock, SystemIds, UserId};
 use gateway::{EncryptionFinding, RegistryFile, audit_encryption};
 use projections::CallAgreement;
 
@@ -12,6 +13,9 @@ use crate::config::Config;
 use crate::exit::CommandError;
 use crate::house::{open_identity, open_tables};
 use crate::output::{Format, Out, count_of, printable, table};
+
+/// How long after its answer a call may not be in the tables yet.
+const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Checks of what is on record
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -77,7 +81,7 @@ pub(crate) async fn run(
     out: &mut Out,
 ) -> Result<(), CommandError> {
     match command {
-        AuditCommand::Calls { .. } => calls(config, out).await,
+        AuditCommand::Calls { .. } => calls(config, &clock, out).await,
         AuditCommand::Behaviour { .. } => behaviour::run(config, clock, out).await,
         AuditCommand::Encryption { registry, .. } => encryption(registry.as_deref(), out),
         AuditCommand::Acts { user, limit, .. } => acts(user.as_deref(), *limit, config, clock, out).await,
@@ -85,14 +89,19 @@ pub(crate) async fn run(
 }
 
 /// Reads the tables alone, beside a running server or without one.
-async fn calls(config: &Config, out: &mut Out) -> Result<(), CommandError> {
+async fn calls(config: &Config, clock: &SystemClock, out: &mut Out) -> Result<(), CommandError> {
     if config.database.is_none() && !config.tables_file().exists() {
         return Err(CommandError::NotFound(format!(
             "there are no tables in {} yet; start with `dramatis up` or `dramatis demo`, or name a folder with --data",
             config.data.display()
         )));
     }
-    let agreement = open_tables(config).await?.call_agreement().await?;
+    let tables = open_tables(config).await?;
+    let mut agreement = tables.call_agreement().await?;
+    if !agreement.agrees() {
+        clock.sleep(RECORDED_WITHIN).await;
+        agreement = tables.call_agreement().await?.still(&agreement);
+    }
     print(&agreement, out)?;
     if agreement.agrees() {
         return Ok(());
