@@ -7,6 +7,8 @@ use std::time::Duration;
 use events::{Clock as _, SystemClock, SystemIds};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tracing::instrument::WithSubscriber as _;
+use tracing::subscriber::NoSubscriber;
 
 use crate::config::Config;
 use crate::exit::CommandError;
@@ -155,7 +157,11 @@ async fn wait_until_known(
         let options = async_nats::ConnectOptions::new()
             .user_and_password(viewer.name.clone(), viewer.password.clone())
             .connection_timeout(Duration::from_secs(2));
-        if options.connect(address(run)).await.is_ok() == should_work {
+        // What the library has to say of being refused is what is waited for here, or the end of waiting.
+        let connecting = options
+            .connect(address(run))
+            .with_subscriber(NoSubscriber::default());
+        if connecting.await.is_ok() == should_work {
             return Ok(());
         }
         if clock.monotonic().saturating_sub(begin) > KNOWN_WITHIN {
