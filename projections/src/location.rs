@@ -139,13 +139,8 @@ impl Location {
         let pools = match self {
             Self::File(path) => {
                 let options = sqlite::options(path);
-                async {
-                    Ok((
-                        sqlite::writer(options.clone()).await?,
-                        sqlite::readers(options).await?,
-                    ))
-                }
-                .await
+                let readers = sqlite::readers(options.clone()).await;
+                readers.map(|readers| (sqlite::writer(options), readers))
             }
             Self::Schema { server, schema } => {
                 let options = postgres::within(server, schema);

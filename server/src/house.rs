@@ -1,5 +1,6 @@
 //! The house: every room opened, wired and served, and closed in the order that loses nothing.
 
+mod apart;
 mod brains;
 mod mounted;
 mod rooms;
@@ -343,15 +344,16 @@ fn budgets(config: &Config) -> Budgets {
 /// Folds the log, or watches who does.
 fn fold(role: HouseRole, projector: Projector, lifecycle: &Lifecycle, stops: &Stops) {
     let stop = stops.projector.clone();
-    lifecycle.spawn(TaskKind::Projector, async move {
-        match role {
-            HouseRole::Whole => projector.run(stop).await.map_err(|error| error.to_string()),
-            HouseRole::Gateway => {
-                projector.watch(stop).await;
-                Ok(())
-            }
+    match role {
+        HouseRole::Whole => {
+            let folding = async move { projector.run(stop).await.map_err(|error| error.to_string()) };
+            lifecycle.spawn(TaskKind::Projector, apart::run("projector", folding));
         }
-    });
+        HouseRole::Gateway => lifecycle.spawn(TaskKind::Projector, async move {
+            projector.watch(stop).await;
+            Ok(())
+        }),
+    }
 }
 
 /// Lets others look over NATS.

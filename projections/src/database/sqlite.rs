@@ -60,14 +60,13 @@ pub(crate) async fn first_connection(options: &SqliteConnectOptions) -> sqlx::Re
     options.connect().await
 }
 
-/// The one connection that folds.
-pub(crate) async fn writer(options: SqliteConnectOptions) -> Result<DbPool, sqlx::Error> {
-    let options = options.pragma("cache_size", WRITER_CACHE);
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
-        .await?;
-    Ok(DbPool::Sqlite(pool))
+/// The one connection that folds. It is opened by whoever writes first: its thread has the priority of theirs.
+pub(crate) fn writer(options: SqliteConnectOptions) -> DbPool {
+    let options = options
+        .pragma("cache_size", WRITER_CACHE)
+        .thread_name(|_| "tables-writer".to_owned());
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    DbPool::Sqlite(pool.connect_lazy_with(options))
 }
 
 /// Connections that cannot write.
