@@ -57,4 +57,22 @@ mod tests {
         let panics = async { panic!("on purpose") };
         assert_eq!(run("another", panics).await, Err("another panicked".to_owned()));
     }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn it_steps_back_and_so_do_the_threads_it_starts() {
+        fn nice() -> i32 {
+            rustix::process::getpriority_process(None).unwrap()
+        }
+        let here = nice();
+        let work = async {
+            let own = nice();
+            let started = thread::spawn(nice).join().unwrap();
+            Err(format!("{own} {started}"))
+        };
+        // 19 is the furthest there is.
+        let back = (here + NICE).min(19);
+        assert_eq!(run("a-thread", work).await, Err(format!("{back} {back}")));
+        assert_eq!(nice(), here);
+    }
 }
