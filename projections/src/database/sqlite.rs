@@ -69,10 +69,12 @@ pub(crate) fn writer(options: SqliteConnectOptions) -> DbPool {
     DbPool::Sqlite(pool.connect_lazy_with(options))
 }
 
-/// Connections that cannot write.
+/// Connections that cannot write. All are opened now: one that whoever folds opened later would have a thread of its
+/// priority, and read for others too.
 pub(crate) async fn readers(options: SqliteConnectOptions) -> Result<DbPool, sqlx::Error> {
     let options = options.pragma("query_only", "ON");
     let pool = SqlitePoolOptions::new()
+        .min_connections(READERS_MAX)
         .max_connections(READERS_MAX)
         .connect_with(options)
         .await?;
