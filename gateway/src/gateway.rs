@@ -360,23 +360,22 @@ impl Gateway {
             () = inner.clock.sleep(within) => return Err(StillServed(inner.guests.served(user_id))),
         }
         // Their calls are in the log by now, and soon in no file of this gateway.
-        tokio::select! {
-            () = inner.calls.journal_emptied() => {}
-            () = inner.clock.sleep(within) => return Err(StillServed(0)),
+        if !self.calls_recorded(within).await {
+            return Err(StillServed(0));
         }
         inner.end_all(inner.sessions.take_of(user_id), "erased").await;
         inner.mounts.end_user(user_id);
         Ok(())
     }
 
-    /// Waits, `within` at most, until all that happened to calls answered before this is in the log: answers go out before
-    /// it is.
-    pub async fn calls_recorded(&self, within: Duration) {
+    /// Waits, `within` at most, until all that happened to calls answered before this is in the log and in no file of this
+    /// gateway: answers go out before it is. Says whether it is.
+    pub async fn calls_recorded(&self, within: Duration) -> bool {
         let inner = &self.inner;
         tokio::select! {
-            () = inner.calls.journal_emptied() => {}
-            // Whoever reads the log now sees what is missing, which is the truth then.
-            () = inner.clock.sleep(within) => {}
+            () = inner.calls.journal_emptied() => true,
+            // Nothing is lost with the wait: the journal is emptied all the same.
+            () = inner.clock.sleep(within) => false,
         }
     }
 

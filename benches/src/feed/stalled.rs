@@ -55,8 +55,8 @@ async fn connect(address: &str) -> anyhow::Result<TcpStream> {
 
 /// Asks, reads that it is let in, and reads no more.
 async fn on_the_built_in_feed(site: &Site, token: &str) -> anyhow::Result<TcpStream> {
-    let mut stream = connect(&site.api()).await?;
     let api = site.api();
+    let mut stream = connect(&api).await?;
     let host = api.rsplit('/').next().unwrap_or_default();
     let asked = format!("GET /api/v1/feed HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\r\n");
     stream.write_all(asked.as_bytes()).await?;

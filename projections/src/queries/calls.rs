@@ -63,17 +63,16 @@ impl CallAgreement {
     /// are named are all taken for old ones.
     #[must_use]
     pub fn still(mut self, earlier: &Self) -> Self {
-        let is_new = |one: &CallDifference| {
-            !earlier
-                .differences
-                .iter()
-                .any(|other| (&other.persona_id, &other.call_id) == (&one.persona_id, &one.call_id))
-        };
-        if earlier.differing == earlier.differences.len() as u64 {
-            let named = self.differences.len();
-            self.differences.retain(|one| !is_new(one));
-            self.differing -= (named - self.differences.len()) as u64;
+        if earlier.differing > earlier.differences.len() as u64 {
+            return self;
         }
+        let named = self.differences.len();
+        self.differences.retain(|one| {
+            let call = (&one.persona_id, &one.call_id);
+            let mut before = earlier.differences.iter();
+            before.any(|other| (&other.persona_id, &other.call_id) == call)
+        });
+        self.differing -= (named - self.differences.len()) as u64;
         self
     }
 }

@@ -210,6 +210,7 @@ async fn report(
     took: Duration,
 ) -> Result<MorningReport, CommandError> {
     let app = &house.app;
+    // What is missing after that, the report tells.
     app.gateway.calls_recorded(CATCH_UP).await;
     let end = app.log.state().await?.last_seq;
     app.projector
